@@ -19,6 +19,10 @@ class NaiveTimestampError(MarketAssetsError, ValueError):
     """A datetime without a time zone reached a place that needs UTC."""
 
 
+class CalendarRangeError(MarketAssetsError, ValueError):
+    """A date or instant lies outside of the years that the venue calendars cover."""
+
+
 # --- source -----------------------------------------------------------------------------------------------------------
 
 
