@@ -1,0 +1,200 @@
+"""Every environment variable the collector reads, typed, with default and unit.
+
+Belongs here: the settings and their validation. Does not belong here: anything that acts on a setting. A bad value is
+refused when the settings are loaded, with field, value and remedy; secrets are never shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from market_assets.calendars import ALLOWED_INTERVALS
+from market_assets.errors import SettingsError
+
+
+
+
+_SECRET_FIELDS = frozenset({"database_url", "mysql_password", "postgres_password"})
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class Settings(BaseSettings):
+    """The collector's settings; each is read from the environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    collection_interval_minutes: int = Field(30, description="Minutes between two observation times (UTC grid).")
+    settle_minutes: int = Field(1, ge=0, le=14, description="Minutes after each observation time at which a tick starts.")
+    settle_days: int = Field(10, ge=1, le=59, description="UTC days that the nightly settle run reads again.")
+    collection_start_date: date = Field(date(2017, 1, 1), description="First UTC day that can be collected.")
+    ml_feature_count_target: int = Field(
+        35, ge=0, description="Floor of non-null, fresh features for a healthy row; never a cap."
+    )
+    high_correlation_threshold: float = Field(
+        0.65, gt=0.0, le=1.0, description="Absolute correlation from which a pair counts as highly correlated."
+    )
+    log_level: LogLevel = Field("INFO", description="Level of the collector's own log.")
+
+    yfinance_request_delay: float = Field(
+        0.1, ge=0.0, le=60.0, description="Seconds between the starts of two requests, process-wide."
+    )
+    yahoo_base_url: str | None = Field(
+        None,
+        description="Root of a server that speaks Yahoo's protocol, such as `market-assets simulate`; unset: Yahoo itself.",
+    )
+    yahoo_timeout_seconds: float = Field(20.0, gt=0.0, le=300.0, description="Seconds until a request is given up.")
+    yahoo_attempts: int = Field(3, ge=1, le=10, description="How often one request is tried.")
+    yahoo_backoff_seconds: float = Field(
+        120.0, ge=0.0, le=3600.0, description="Seconds that a batch rests after a 429 before it goes on."
+    )
+    yahoo_workers: int = Field(8, ge=1, le=32, description="Requests under way at once.")
+    yahoo_cache_dir: Path = Field(
+        Path("~/.cache/market-assets"), description="Writable directory of yfinance's cookie and time-zone cache."
+    )
+
+    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the market database; wins over the rest.")
+    mysql_host: str | None = Field(None, description="MySQL or MariaDB host.")
+    mysql_port: int = Field(3306, ge=1, le=65535, description="MySQL or MariaDB port.")
+    mysql_database: str | None = Field(None, description="MySQL or MariaDB database.")
+    mysql_user: str | None = Field(None, description="MySQL or MariaDB user.")
+    mysql_password: SecretStr | None = Field(None, description="MySQL or MariaDB password.")
+    postgres_host: str | None = Field(None, description="PostgreSQL host.")
+    postgres_port: int = Field(5432, ge=1, le=65535, description="PostgreSQL port.")
+    postgres_database: str | None = Field(None, description="PostgreSQL database.")
+    postgres_user: str | None = Field(None, description="PostgreSQL user.")
+    postgres_password: SecretStr | None = Field(None, description="PostgreSQL password.")
+
+    crypto_prices_table: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        description="Existing table (timestamp, symbol, price, volume, market_cap) on the left of the crypto join.",
+    )
+    collection_lock_wait_seconds: float = Field(
+        600.0, ge=0.0, description="Seconds that a collection waits for another one to end before it gives up."
+    )
+    collection_lease_seconds: float = Field(
+        120.0, ge=5.0, description="Seconds after which a collection that died loses the collection lock."
+    )
+
+    @field_validator("collection_interval_minutes")
+    @classmethod
+    def _interval_is_on_the_list(cls, value: int) -> int:
+        if value not in ALLOWED_INTERVALS:
+            allowed = ", ".join(str(minutes) for minutes in ALLOWED_INTERVALS)
+            raise ValueError(f"must be one of {allowed}")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level_in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("yahoo_base_url")
+    @classmethod
+    def _base_url_is_a_root(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("must be the root of an HTTP server, such as http://127.0.0.1:8765")
+        if parts.username or parts.password:
+            raise ValueError("must not carry credentials")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url_parses(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError(
+                "is not a database URL; write e.g. postgresql+psycopg://user:password@host:5432/database, "
+                "mysql+pymysql://user:password@host:3306/database or sqlite:////absolute/path.db"
+            ) from None
+        if url.get_backend_name() not in {"sqlite", "postgresql", "mysql", "mariadb"}:
+            raise ValueError(f"names the database {url.get_backend_name()}; use sqlite, postgresql, mysql or mariadb")
+        return value
+
+    @model_validator(mode="after")
+    def _database_parts_are_complete(self) -> Self:
+        if self.database_url is not None:
+            return self
+        for kind in ("mysql", "postgres"):
+            host, database, user = (getattr(self, f"{kind}_{part}") for part in ("host", "database", "user"))
+            if host and not (database and user):
+                missing = [f"{kind}_{part}".upper() for part in ("database", "user") if not getattr(self, f"{kind}_{part}")]
+                raise ValueError(f"{kind.upper()}_HOST is set but {' and '.join(missing)} is not; set it or DATABASE_URL")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read the settings from the environment; raise SettingsError naming every bad field, its value and the remedy."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+    @cached_property
+    def interval(self) -> timedelta:
+        """Length of the observation grid's step."""
+        return timedelta(minutes=self.collection_interval_minutes)
+
+    @property
+    def source_label(self) -> str:
+        """Label of the source that rows will carry."""
+        return "simulator" if self.yahoo_base_url else "yahoo"
+
+    @cached_property
+    def sqlalchemy_url(self) -> URL:
+        """URL of the market database, with an explicit driver; secrets are masked when it is printed."""
+        if self.database_url is not None:
+            return make_url(self.database_url.get_secret_value())
+        for kind, driver in (("mysql", "mysql+pymysql"), ("postgres", "postgresql+psycopg")):
+            if host := getattr(self, f"{kind}_host"):
+                password: SecretStr | None = getattr(self, f"{kind}_password")
+                return URL.create(
+                    driver,
+                    username=getattr(self, f"{kind}_user"),
+                    password=password.get_secret_value() if password else None,
+                    host=host,
+                    port=getattr(self, f"{kind}_port"),
+                    database=getattr(self, f"{kind}_database"),
+                )
+        # Real and simulated rows never share a file.
+        return URL.create("sqlite", database="simulated.db" if self.yahoo_base_url else "market.db")
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the market database is a SQLite file."""
+        return self.sqlalchemy_url.get_backend_name() == "sqlite"
+
+
+def configure_logging(level: LogLevel) -> None:
+    """Set the level of the package's logger; handlers belong to the program (Dagster or the command line)."""
+    logging.getLogger("market_assets").setLevel(level)
+
+
+def _explain(problem: Any) -> str:
+    field = ".".join(str(part) for part in problem["loc"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not field:
+        return message
+    name = field.upper()
+    if field in _SECRET_FIELDS:
+        return f"{name} {message[0].lower() + message[1:]} (the value is not shown)"
+    value = os.environ.get(name, problem.get("input"))
+    return f"{name}={value!s}: {message[0].lower() + message[1:]}. {Settings.model_fields[field].description}"
