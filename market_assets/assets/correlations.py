@@ -1,0 +1,64 @@
+"""`crypto_correlations`: how Bitcoin and Ether moved with every ticker, session by session.
+
+Belongs here: the asset. Does not belong here: the measure itself (`correlations.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from market_assets.assets.common import CORRELATIONS_KEY, column_schema, preview, ticker_key
+from market_assets.assets.fan_in import fan_in_asset
+from market_assets.collection.session import CollectionSession
+from market_assets.collection.write import ScopedWrite
+from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
+from market_assets.partitions import days_of, lookback_mapping
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from market_assets.universe import Universe
+
+_COLUMNS = (
+    ("crypto", "string", "crypto symbol"),
+    ("ticker", "string", "ticker it is correlated with"),
+    ("sessions", "int", "window: how many of the ticker's sessions"),
+    ("session", "date", "last session of the window, venue-local date"),
+    ("correlation", "double", "Pearson correlation of daily log returns, crypto sampled at the ticker's session close"),
+    ("pairs", "int", "pairs of returns that went in"),
+    ("known_from", "timestamp", "when this version was stored, UTC"),
+)
+
+
+def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """Return `crypto_correlations`: measured values, never the documented ones."""
+
+    def compute(context: dg.OpExecutionContext, collection: CollectionSession) -> Iterator[dg.Output[ScopedWrite]]:
+        write = collection.correlations(days_of(context))
+        frame = write.replacements[0].frame
+        threshold = collection.settings.high_correlation_threshold
+        metadata: dict[str, object] = {"dagster/row_count": len(frame), "high_correlation_threshold": threshold}
+        if not frame.empty:
+            columns = ["crypto", "ticker", "sessions", "session", "correlation", "pairs"]
+            metadata["preview"] = preview(frame, columns, 12)
+            metadata["highly_correlated"] = ", ".join(high_pairs(frame, threshold)) or "none"
+        yield dg.Output(write, metadata=metadata)
+
+    return fan_in_asset(
+        key=CORRELATIONS_KEY,
+        description="Measured correlation of each crypto reference with every ticker over 20 and 90 sessions.",
+        metadata={**column_schema(_COLUMNS), "dagster/table_name": "crypto_correlations"},
+        upstream={ticker_key(ticker.name): lookback_mapping(CORRELATION_LOOKBACK_DAYS) for ticker in universe},
+        partitions=partitions,
+        compute=compute,
+    )
+
+
+def high_pairs(frame: pd.DataFrame, threshold: float) -> list[str]:
+    """Return `BTC/QQQ 20: +0.71` for every pair of the newest session whose absolute correlation reaches `threshold`."""
+    latest = frame.sort_values("session").groupby(["crypto", "ticker", "sessions"], sort=True).tail(1)
+    high = latest.loc[latest["correlation"].abs() >= threshold]
+    return [f"{row.crypto}/{row.ticker} {row.sessions}: {row.correlation:+.2f}" for row in high.itertuples(index=False)]

@@ -1,0 +1,63 @@
+"""Assets that go on when some of their sources are missing.
+
+Belongs here: the one layout by which Dagster 1.13 does that. Does not belong here: any particular asset.
+
+A plain dependency on a step that yielded no output skips the dependent step. Dagster skips a fan-in input only if all of its
+sources are missing; with the always-materialized `tick` asset among them the step runs whatever failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from market_assets.assets.common import OWNERS, TICK_KEY
+from market_assets.collection.session import CollectionSession
+from market_assets.collection.write import ScopedWrite
+
+Compute = Callable[[dg.OpExecutionContext, CollectionSession], Iterator[dg.Output[ScopedWrite]]]
+
+
+def fan_in_asset(
+    *,
+    key: dg.AssetKey,
+    description: str,
+    metadata: Mapping[str, Any],
+    upstream: Mapping[dg.AssetKey, dg.PartitionMapping],
+    partitions: dg.PartitionsDefinition[str],
+    compute: Compute,
+) -> dg.AssetsDefinition:
+    """Return a graph asset over one op, ordered after `upstream` but skipped by none of it."""
+    name = key.path[-1]
+
+    @dg.op(
+        name=f"compute_{name}",
+        ins={"upstream": dg.In(dg.Nothing)},
+        out=dg.Out(io_manager_key="io_manager"),
+        description=description,
+    )
+    def _compute(
+        context: dg.OpExecutionContext, collection: dg.ResourceParam[CollectionSession]
+    ) -> Iterator[dg.Output[ScopedWrite]]:
+        yield from compute(context, collection)
+
+    @dg.graph_asset(
+        key=key,
+        group_name="features",
+        description=description,
+        kinds={"python", "table"},
+        owners=OWNERS,
+        metadata=dict(metadata),
+        ins={
+            "__".join(source.path): dg.AssetIn(key=source, dagster_type=dg.Nothing, partition_mapping=mapping)
+            for source, mapping in {TICK_KEY: dg.TimeWindowPartitionMapping(), **upstream}.items()
+        },
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def _graph(**sources: Any) -> Any:
+        return _compute(list(sources.values()))
+
+    return _graph

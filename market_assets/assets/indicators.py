@@ -1,0 +1,84 @@
+"""One asset per indicator: its value at every observation time of the day.
+
+Belongs here: the indicator factory. Does not belong here: the formulas (`indicators/`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from market_assets.assets.common import OWNERS, column_schema, indicator_key, preview, sparkline, ticker_key
+from market_assets.collection.build import build_indicator
+from market_assets.collection.session import CollectionSession
+from market_assets.collection.write import ScopedWrite
+from market_assets.partitions import days_of, lookback_mapping
+
+if TYPE_CHECKING:
+    from market_assets.indicators import Indicator
+    from market_assets.metrics import TickerLog
+    from market_assets.universe import Universe
+
+_COLUMNS = (
+    ("indicator", "string", "name in the registry"),
+    ("observed_at", "timestamp", "observation time T, UTC"),
+    ("value", "double", "the indicator at T; NULL with a reason where an input is missing"),
+    ("reason", "string", "why the value is NULL, or what to know about it"),
+    ("known_from", "timestamp", "when this version was stored, UTC"),
+)
+
+
+def build_indicator_asset(
+    indicator: Indicator, universe: Universe, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetsDefinition:
+    """Return the asset of `indicator`; it loads the look-back of its tickers through the IO manager."""
+    low, high = indicator.plausible
+    mapping = lookback_mapping(indicator.lookback_days)
+
+    @dg.asset(
+        key=indicator_key(indicator.name),
+        group_name="indicators",
+        description=(
+            f"{indicator.title}: `{indicator.formula}` ({indicator.unit}). Plausible from {low:g} to {high:g}. "
+            f"{indicator.caveat}"
+        ).strip(),
+        kinds={"python", "table"},
+        owners=OWNERS,
+        metadata={
+            **column_schema(_COLUMNS),
+            "dagster/table_name": "ml_indicators",
+            "column": indicator.column,
+            "formula": indicator.formula,
+            "unit": indicator.unit,
+            "plausible_range": f"{low:g} to {high:g}",
+        },
+        ins={name: dg.AssetIn(key=ticker_key(name), partition_mapping=mapping) for name in indicator.inputs},
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def _indicator(
+        context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession], **logs: TickerLog
+    ) -> dg.Output[ScopedWrite]:
+        days = days_of(context)
+        write = build_indicator(
+            indicator,
+            logs,
+            collection.store.watermark(),
+            days,
+            collection.now,
+            collection.settings.collection_interval_minutes,
+        )
+        frame = write.replacements[0].frame
+        values = frame["value"]
+        metadata: dict[str, object] = {
+            "dagster/row_count": len(frame),
+            "non_null": int(values.notna().sum()),
+            "preview": preview(frame, ["observed_at", "value", "reason"]),
+            "values": sparkline(values.tolist()),
+        }
+        if values.notna().any():
+            metadata["latest_value"] = float(values.dropna().iloc[-1])
+        return dg.Output(write, metadata=metadata)
+
+    return _indicator

@@ -1,0 +1,123 @@
+"""One asset per ticker: its bars, as the source tells them and the venue's calendar allows them.
+
+Belongs here: the ticker factory. Does not belong here: what is fetched and how it is checked (`collection/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from market_assets.assets.common import OWNERS, column_schema, preview, sparkline, ticker_key
+from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
+from market_assets.collection.session import CollectionSession
+from market_assets.partitions import days_of
+
+if TYPE_CHECKING:
+    from market_assets.collection.session import TickerOutcome
+    from market_assets.universe import Ticker
+
+_COLUMNS = (
+    ("ticker", "string", "name in the universe"),
+    ("interval", "string", "15m, 1h or 1d"),
+    ("bar_start", "timestamp", "start of the bar, UTC"),
+    ("bar_end", "timestamp", "end of the bar, UTC; it may be used once the feed lag has passed too"),
+    ("open", "double", "first price"),
+    ("high", "double", "highest price"),
+    ("low", "double", "lowest price"),
+    ("close", "double", "last price; split-adjusted as the source had it, not dividend-adjusted"),
+    ("volume", "double", "shares or contracts; 0 where the venue states none"),
+    ("basis", "double", "ratio of later splits already applied: close x basis is the price as traded"),
+    ("source", "string", "where the bar came from"),
+    ("known_from", "timestamp", "when this version was stored, UTC"),
+)
+
+
+def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """Return the asset of `ticker`.
+
+    A ticker whose fetch fails yields no output, only its failed check: the UI must not show it as fresh, and what does
+    not need it goes on.
+    """
+    key = ticker_key(ticker.name)
+    lag = f", published {ticker.feed_lag.seconds // 60} min late" if ticker.feed_lag else ""
+    inverse = ", inverted" if ticker.inverted else ""
+
+    @dg.asset(
+        key=key,
+        group_name=ticker.category.value,
+        description=f"{ticker.description}: 15m, 1h and 1d bars of Yahoo's `{ticker.yahoo_symbol}`{inverse}{lag}.",
+        kinds={"yfinance", "table"},
+        owners=OWNERS,
+        tags={"venue": ticker.venue},
+        metadata={
+            **column_schema(_COLUMNS),
+            "dagster/table_name": "market_bars",
+            "yahoo_symbol": ticker.yahoo_symbol,
+            "venue": ticker.venue,
+            "unit": ticker.unit,
+        },
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
+        check_specs=[
+            dg.AssetCheckSpec(FETCHED_CHECK, asset=key, description="The fetch of this run succeeded, after its retries.")
+        ],
+    )
+    def _ticker(
+        context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]
+    ) -> Iterator[dg.Output[object] | dg.AssetCheckResult]:
+        outcome = collection.collect(ticker, days_of(context), _selected_tickers(context))
+        if outcome.write is not None:
+            yield dg.Output(outcome.write, metadata=_metadata(outcome))
+        else:
+            context.log.error(f"{ticker.name}: {outcome.message}")
+        check = evaluate_fetch(outcome)
+        yield dg.AssetCheckResult(
+            check_name=FETCHED_CHECK,
+            passed=check.passed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=check.description,
+            metadata=dict(check.metadata),
+        )
+        features_follow = any(key.path == ["ml_features"] for key in _selected_keys(context))
+        if not features_follow:
+            # With a feature row in the run, that step fails the run after it has written the row.
+            collection.fail_if_nothing_was_collected()
+
+    return _ticker
+
+
+def _selected_keys(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
+    return set(context.job_def.asset_layer.selected_asset_keys)
+
+
+def _selected_tickers(context: dg.AssetExecutionContext) -> list[str]:
+    return [key.path[1] for key in _selected_keys(context) if key.path[0] == "ticker"]
+
+
+def _metadata(outcome: TickerOutcome) -> dict[str, dg.MetadataValue[object] | str | int | float]:
+    bars = outcome.bars
+    metadata: dict[str, dg.MetadataValue[object] | str | int | float] = {
+        "dagster/row_count": len(bars),
+        "source": outcome.source,
+        "requests": outcome.requests,
+    }
+    for request in outcome.windows:
+        metadata[f"window/{request.interval}"] = f"{request.start:%Y-%m-%d %H:%M} to {request.end:%Y-%m-%d %H:%M} UTC"
+    if not bars.empty:
+        latest = bars.sort_values("bar_end").iloc[-1]
+        metadata["latest_close"] = float(latest["close"])
+        metadata["latest_bar_end"] = dg.MetadataValue.timestamp(latest["bar_end"].to_pydatetime())
+        metadata["preview"] = preview(
+            bars.sort_values("bar_end"), ["interval", "bar_start", "open", "high", "low", "close", "volume"]
+        )
+        finest = bars.loc[bars["interval"] == bars.iloc[-1]["interval"]].sort_values("bar_end")
+        metadata["closes"] = sparkline(finest["close"].tolist())
+    if outcome.quarantined:
+        metadata["quarantined"] = outcome.quarantined
+    if outcome.rejected:
+        metadata["not_bars"] = ", ".join(f"{count} {reason}" for reason, count in sorted(outcome.rejected.items()))
+    return metadata

@@ -1,0 +1,116 @@
+"""From stored bars to derived rows: the functions that a run, a rebuild and a replay all call.
+
+Belongs here: which rows of the store each derived table is computed from, and for which scopes. Does not belong here: the
+formulas (they are pure, elsewhere), Dagster, SQL.
+
+Feature rows are computed from one snapshot of the bars, indicators included: two reads could stand on different knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from market_assets.calendars import observation_grid, to_us
+from market_assets.collection.write import ScopedWrite
+from market_assets.correlations import CORRELATION_LOOKBACK_DAYS, session_correlations
+from market_assets.crypto_join import join_crypto_rows
+from market_assets.features import FEATURE_LOOKBACK_DAYS, compute_feature_rows, compute_indicator
+from market_assets.metrics import TickerLog
+from market_assets.store import Replacement, Scope
+from market_assets.store.tables import (
+    CORPORATE_ACTIONS,
+    CRYPTO_CORRELATIONS,
+    CRYPTO_ML_FEATURES,
+    MARKET_BARS,
+    ML_FEATURES,
+    ML_INDICATORS,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from market_assets.collection.days import DayRange
+    from market_assets.indicators import Indicator
+    from market_assets.store import Snapshot
+    from market_assets.universe import Ticker, Universe
+
+FEATURE_SERIES = "ml_features"
+
+
+def read_ticker_log(snapshot: Snapshot, ticker: Ticker, start: datetime, end: datetime) -> TickerLog:
+    """Return the bars of one ticker that start in [start, end), and its corporate actions of these days."""
+    return read_ticker_logs(snapshot, [ticker], start, end)[ticker.name]
+
+
+def read_ticker_logs(
+    snapshot: Snapshot, tickers: Sequence[Ticker], start: datetime, end: datetime
+) -> dict[str, TickerLog]:
+    """Return the logs of `tickers` by name, in two queries however many there are. Tickers without a bar are left out."""
+    names = [ticker.name for ticker in tickers]
+    bars = snapshot.read(MARKET_BARS, start=start, end=end, series=names)
+    # An ex-date is a date in venue time: one day of slack on either side covers every time zone.
+    actions = snapshot.read(
+        CORPORATE_ACTIONS,
+        start=(start - timedelta(days=1)).date(),
+        end=(end + timedelta(days=1)).date(),
+        series=names,
+    )
+    by_bars = dict(tuple(bars.groupby("ticker", sort=False)))
+    by_actions = dict(tuple(actions.groupby("ticker", sort=False)))
+    return {
+        ticker.name: TickerLog(ticker, by_bars.get(ticker.name, bars.iloc[:0]), by_actions.get(ticker.name, actions.iloc[:0]))
+        for ticker in tickers
+    }
+
+
+def observation_times(days: DayRange, now: datetime, interval_minutes: int) -> NDArray:
+    """Return the observation times of `days` up to and including `now`, int64 microseconds UTC."""
+    end = min(to_us(days.end), to_us(now) + 1)
+    return observation_grid(to_us(days.start), end, interval_minutes)
+
+
+def build_features(
+    snapshot: Snapshot, days: DayRange, now: datetime, interval_minutes: int, universe: Universe
+) -> ScopedWrite:
+    """Compute the feature rows of `days` up to `now` from the bars that `snapshot` shows."""
+    at_us = observation_times(days, now, interval_minutes)
+    window = days.widened(FEATURE_LOOKBACK_DAYS)
+    logs = read_ticker_logs(snapshot, universe.features, window.start, window.end)
+    rows = compute_feature_rows(logs, at_us, interval_minutes=interval_minutes, universe=universe)
+    frame = rows.to_frame()
+    frame["read_as_of"] = snapshot.watermark
+    frame["origin"] = _origins(frame["observed_at"], now, interval_minutes)
+    scopes = tuple(Scope(FEATURE_SERIES, "", day) for day in days)
+    return ScopedWrite((Replacement(ML_FEATURES, frame),), scopes, snapshot.watermark)
+
+
+def build_indicator(
+    indicator: Indicator,
+    logs: dict[str, TickerLog],
+    read_as_of: datetime,
+    days: DayRange,
+    now: datetime,
+    interval_minutes: int,
+) -> ScopedWrite:
+    """Compute one indicator over `days` up to `now` from the logs of its tickers."""
+    at_us = observation_times(days, now, interval_minutes)
+    frame = compute_indicator(indicator, logs, at_us, interval_minutes=interval_minutes)
+    scopes = tuple(Scope(indicator.name, "", day) for day in days)
+    return ScopedWrite((Replacement(ML_INDICATORS, frame),), scopes, read_as_of)
+
+
+def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, universe: Universe) -> ScopedWrite:
+    """Compute the crypto correlations of the sessions labelled with `days` that have closed by `now`."""
+    window = days.widened(CORRELATION_LOOKBACK_DAYS)
+    logs = read_ticker_logs(snapshot, tuple(universe), window.start, window.end)
+    tickers = {ticker.name: logs[ticker.name] for ticker in universe.features}
+    frames = [
+        session_correlations(logs[crypto.name], tickers, start=days.first, end=days.last, now_us=to_us(now))
+        for crypto in universe.crypto
+    ]
+    scopes = tuple(Scope(crypto.name, "", day) for crypto in universe.crypto for day in days)
+    return ScopedWrite((Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark)
