@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Dagster keeps its runs here; an absolute path, as Dagster asks.
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
 # pip's own resolver is not needed: the lock names every package with its hashes. Bytecode is compiled at install
 # because importing Dagster, pandas and yfinance without it costs three times the CPU.
 LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra build
@@ -31,6 +33,36 @@ $(STAMPS)/test: requirements-test.txt $(STAMPS)/run
 	@echo "Installing the locked test environment into $(VENV) ..."
 	@$(PIP_INSTALL) -r requirements-test.txt
 	@touch $@
+
+run: $(STAMPS)/run  ## Set up, then collect once and show the features (the first command)
+	@$(BIN)/market-assets quickstart
+
+test: $(STAMPS)/test lint types unit  ## Set up, then lint, type-check and run the unit tests (the second command)
+
+ui: $(STAMPS)/run  ## Start Dagster's UI with the schedules on http://127.0.0.1:3000
+	@mkdir -p "$(DAGSTER_HOME)"
+	@$(BIN)/market-assets migrate --quiet
+	@$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+
+lint: $(STAMPS)/test  ## Style, formatting and the rules of who may import whom
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-cache > .lint-imports.log || (cat .lint-imports.log; exit 1)
+
+types: $(STAMPS)/test  ## Type checker
+	@$(BIN)/mypy --no-error-summary
+
+unit: $(STAMPS)/test  ## Unit tests: no server but the project's own simulator
+	@$(BIN)/pytest -q -n 2 -m "not integration"
+
+integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB where it is installed)
+	@$(BIN)/pytest -q -n 2 -m integration
+
+bench: $(STAMPS)/test  ## Cost of a tick, side by side with a plain script
+	@$(BIN)/python -m benchmarks.tick
+
+clean:  ## Remove the environment and every cache, never a database
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 lock:  ## Compile the two lock files from pyproject.toml (needs uv)
 	uv pip compile $(LOCK_FLAGS) --extra parquet --extra test pyproject.toml -o requirements-test.txt

@@ -1,0 +1,35 @@
+"""The jobs: selections of the asset graph under a name.
+
+Belongs here: job definitions and the tags that say why a run was started. Does not belong here: when they run.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+#: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart; absent: ad_hoc
+KIND_TAG = "market_assets/kind"
+#: tag by which a person accepts that a source withdrew more than a fifth of a closed day
+ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
+
+COLLECT_JOB = "collect"
+REBUILD_JOB = "rebuild_features"
+
+
+def build_jobs(partitions: dg.PartitionsDefinition[str]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Return `collect` (everything) and `rebuild_features` (everything that is derived from stored bars)."""
+    tickers = dg.AssetSelection.key_prefixes("ticker")
+    return [
+        dg.define_asset_job(
+            COLLECT_JOB,
+            selection=dg.AssetSelection.all(),
+            partitions_def=partitions,
+            description="Fetch every ticker and compute everything derived, for one UTC day or a range of days.",
+        ),
+        dg.define_asset_job(
+            REBUILD_JOB,
+            selection=dg.AssetSelection.all() - tickers,
+            partitions_def=partitions,
+            description="Compute everything derived again from the stored bars, without asking the source.",
+        ),
+    ]

@@ -1,0 +1,129 @@
+"""The schedules: ticks, the nightly settle run, the nightly rebuild of what revisions made stale.
+
+Belongs here: cron lines and the days each evaluation asks for. Does not belong here: the runs themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB
+from market_assets.collection.catch_up import uncollected_days
+from market_assets.collection.days import ONE_DAY, DayRange
+from market_assets.partitions import clamp, range_tags, yesterday
+from market_assets.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from market_assets.settings import Settings
+
+#: 02:10 UTC: every venue but FX and crypto is shut or has just opened, and the last New York session is four hours old
+SETTLE_CRON = "10 2 * * *"
+REBUILD_CRON = "40 2 * * *"
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def tick_cron(interval_minutes: int, settle_minutes: int) -> str:
+    """Return the cron line of the ticks, in UTC: every `interval_minutes` plus the settle minutes.
+
+    The settle minutes must be fewer than the interval; both are checked by the settings.
+    """
+    if interval_minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        minutes = ",".join(str(minute + settle_minutes) for minute in range(0, 60, interval_minutes))
+        return f"{minutes} * * * *"
+    hours = "*" if interval_minutes == 60 else ",".join(str(hour) for hour in range(0, 24, interval_minutes // 60))  # noqa: PLR2004
+    return f"{settle_minutes} {hours} * * *"
+
+
+def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Return the three schedules; all run by default."""
+
+    @dg.schedule(
+        name="collect_tick",
+        job_name=COLLECT_JOB,
+        cron_schedule=tick_cron(settings.collection_interval_minutes, settings.settle_minutes),
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Collects today every {settings.collection_interval_minutes} minutes, and days that were missed.",
+    )
+    def collect_tick(
+        context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+    ) -> Iterator[dg.RunRequest]:
+        now = context.scheduled_execution_time
+        today = DayRange.of(now)
+        yield dg.RunRequest(partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
+        missed = uncollected_days(store, now, settings)
+        if missed is not None and not _under_way(context, "catch_up"):
+            # A run_key would not help: it does not dedupe across ticks.
+            yield _range_request(missed, "catch_up")
+
+    @dg.schedule(
+        name="settle",
+        job_name=COLLECT_JOB,
+        cron_schedule=SETTLE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Reads the last {settings.settle_days} days again: the source fills holes and revises days later.",
+    )
+    def settle(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        days = settle_days(context.scheduled_execution_time, settings)
+        return _range_request(days, "settle") if days else dg.SkipReason("no day has ended since the start date")
+
+    @dg.schedule(
+        name="rebuild_stale_features",
+        job_name=REBUILD_JOB,
+        cron_schedule=REBUILD_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Computes feature days again whose bars were revised after they had been computed.",
+    )
+    def rebuild_stale_features(
+        context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        ranges = stale_ranges(store, context.scheduled_execution_time, settings)
+        if not ranges:
+            yield dg.SkipReason("no stored feature day is stale")
+        for days in ranges:
+            yield _range_request(days, "rebuild")
+
+    return [collect_tick, settle, rebuild_stale_features]
+
+
+def settle_days(now: datetime, settings: Settings) -> DayRange | None:
+    """Return the last `settle_days` days that have ended, cut to the days that can be collected."""
+    last = yesterday(now)
+    return clamp(DayRange(last - timedelta(days=settings.settle_days - 1), last), settings, now)
+
+
+def stale_ranges(store: Store, now: datetime, settings: Settings) -> list[DayRange]:
+    """Return the stale feature days as contiguous ranges, oldest first."""
+    ranges: list[DayRange] = []
+    for day in sorted(store.stale_days()):
+        if ranges and ranges[-1].last + ONE_DAY == day:
+            ranges[-1] = DayRange(ranges[-1].first, day)
+        else:
+            ranges.append(DayRange(day, day))
+    clamped = (clamp(days, settings, now) for days in ranges)
+    return [days for days in clamped if days is not None]
+
+
+def _range_request(days: DayRange, kind: str) -> dg.RunRequest:
+    tags: Mapping[str, str] = {**range_tags(days), KIND_TAG: kind}
+    return dg.RunRequest(tags=dict(tags))
+
+
+def _under_way(context: dg.ScheduleEvaluationContext, kind: str) -> bool:
+    runs = context.instance.get_runs(dg.RunsFilter(tags={KIND_TAG: kind}, statuses=_UNFINISHED), limit=1)
+    return bool(runs)

@@ -1,0 +1,57 @@
+"""Everything is wired here, and nowhere else: `build_definitions(...)` and `defs`.
+
+Belongs here: which assets, jobs, schedules and resources make up the code location. Does not belong here: their content.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from market_assets.assets.registry import build_assets
+from market_assets.automation.jobs import build_jobs
+from market_assets.automation.schedules import build_schedules
+from market_assets.clock import Clock, SystemClock
+from market_assets.indicators import INDICATORS, Indicator
+from market_assets.partitions import daily_partitions
+from market_assets.resources import Progress, SourceFactory, build_resources
+from market_assets.settings import Settings, configure_logging
+from market_assets.store import Store
+from market_assets.universe import UNIVERSE, Universe
+
+
+def build_definitions(
+    *,
+    settings: Settings | None = None,
+    universe: Universe = UNIVERSE,
+    indicators: tuple[Indicator, ...] = INDICATORS,
+    clock: Clock | None = None,
+    store: Store | None = None,
+    source_factory: SourceFactory | None = None,
+    progress: Progress | None = None,
+) -> dg.Definitions:
+    """Return the code location; every argument replaces one part of it.
+
+    Raises:
+        SettingsError: a setting has a bad value.
+    """
+    settings = settings or Settings.load()
+    configure_logging(settings.log_level)
+    partitions = daily_partitions(settings)
+    return dg.Definitions(
+        assets=build_assets(universe, indicators, partitions),
+        jobs=build_jobs(partitions),
+        schedules=build_schedules(settings),
+        resources=build_resources(
+            settings=settings,
+            universe=universe,
+            clock=clock or SystemClock(),
+            store=store,
+            source_factory=source_factory,
+            progress=progress,
+        ),
+        # Steps share the run's fetches, and the multiprocess executor would import everything once per step.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions()
