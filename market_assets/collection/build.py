@@ -20,7 +20,7 @@ from market_assets.correlations import CORRELATION_LOOKBACK_DAYS, session_correl
 from market_assets.crypto_join import join_crypto_rows
 from market_assets.features import FEATURE_LOOKBACK_DAYS, compute_feature_rows, compute_indicator
 from market_assets.metrics import TickerLog
-from market_assets.store import Replacement, Scope
+from market_assets.store import Replacement
 from market_assets.store.tables import (
     CORPORATE_ACTIONS,
     CRYPTO_CORRELATIONS,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from market_assets.indicators import Indicator
     from market_assets.store import Snapshot
     from market_assets.universe import Ticker, Universe
-
-FEATURE_SERIES = "ml_features"
 
 
 def read_ticker_log(snapshot: Snapshot, ticker: Ticker, start: datetime, end: datetime) -> TickerLog:
@@ -84,7 +82,7 @@ def build_features(
     frame = rows.to_frame()
     frame["read_as_of"] = snapshot.watermark
     frame["origin"] = _origins(frame["observed_at"], now, interval_minutes)
-    scopes = tuple(Scope(FEATURE_SERIES, "", day) for day in days)
+    scopes = tuple(ML_FEATURES.scope("", day) for day in days)
     return ScopedWrite((Replacement(ML_FEATURES, frame),), scopes, snapshot.watermark)
 
 
@@ -99,7 +97,7 @@ def build_indicator(
     """Compute one indicator over `days` up to `now` from the logs of its tickers."""
     at_us = observation_times(days, now, interval_minutes)
     frame = compute_indicator(indicator, logs, at_us, interval_minutes=interval_minutes)
-    scopes = tuple(Scope(indicator.name, "", day) for day in days)
+    scopes = tuple(ML_INDICATORS.scope(indicator.name, day) for day in days)
     return ScopedWrite((Replacement(ML_INDICATORS, frame),), scopes, read_as_of)
 
 
@@ -112,5 +110,5 @@ def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, univer
         session_correlations(logs[crypto.name], tickers, start=days.first, end=days.last, now_us=to_us(now))
         for crypto in universe.crypto
     ]
-    scopes = tuple(Scope(crypto.name, "", day) for crypto in universe.crypto for day in days)
+    scopes = tuple(CRYPTO_CORRELATIONS.scope(crypto.name, day) for crypto in universe.crypto for day in days)
     return ScopedWrite((Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark)

@@ -1,0 +1,43 @@
+"""Which days still have to be collected.
+
+Belongs here: comparing the run log with the days that have ended. Does not belong here: starting runs.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from market_assets.collection.days import ONE_DAY, DayRange, day_start
+from market_assets.universe import UNIVERSE
+
+if TYPE_CHECKING:
+    from market_assets.settings import Settings
+    from market_assets.store import Store
+
+#: 15m bars older than this cannot be had any more; a longer outage is a backfill that a person starts
+MAX_CATCH_UP_DAYS = 58
+
+
+def uncollected_days(store: Store, now: datetime, settings: Settings) -> DayRange | None:
+    """Return the days from the first one that was not collected after it had ended to yesterday; None if there is none.
+
+    A day counts as collected once a successful collection that covers it began after its end and the longest feed lag.
+    Days before the first collection are not missed: they are a backfill.
+    """
+    yesterday = now.astimezone(UTC).date() - ONE_DAY
+    runs = [run for run in store.successful_collections(since=now - timedelta(days=MAX_CATCH_UP_DAYS + 2))]
+    began = store.collection_began()
+    if began is None:
+        return None
+    first = max(began.astimezone(UTC).date(), settings.collection_start_date, yesterday - timedelta(days=MAX_CATCH_UP_DAYS - 1))
+    day = first
+    while day <= yesterday:
+        if not any(run.first_day <= day <= run.last_day and run.started_at >= _settled(day) for run in runs):
+            return DayRange(day, yesterday)
+        day += ONE_DAY
+    return None
+
+
+def _settled(day: date) -> datetime:
+    return day_start(day + ONE_DAY) + max((ticker.feed_lag for ticker in UNIVERSE), default=timedelta(0))

@@ -1,0 +1,91 @@
+"""From a source's answers to one write: what is possible, on which split basis, for which whole days.
+
+Belongs here: everything between a fetch and the store. Does not belong here: fetching, storing, features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from market_assets.basis import action_basis, detect_basis, keep_rebased
+from market_assets.collection.days import whole_days
+from market_assets.collection.sanity import split_by_sanity
+from market_assets.collection.write import ScopedWrite
+from market_assets.sources.base import Interval
+from market_assets.store import Replacement, Scope
+from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINED_BARS
+
+if TYPE_CHECKING:
+    from market_assets.sources.base import FetchAnswer
+    from market_assets.store import Snapshot
+    from market_assets.universe import Ticker
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """The write of one ticker and what it consists of."""
+
+    write: ScopedWrite
+    bars: pd.DataFrame
+    quarantined: pd.DataFrame
+
+
+def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -> Ingested:
+    """Turn the answers for one ticker into one write over every UTC day they wholly cover.
+
+    Rows of partly covered days are left out: the source's limit rolls by the second, and half a day must not replace a
+    whole one. An answer without a single row is no scope for any day that holds rows already.
+    """
+    bars_parts: list[pd.DataFrame] = []
+    bad_parts: list[pd.DataFrame] = []
+    action_parts: list[pd.DataFrame] = []
+    scopes: list[Scope] = []
+    stored_actions = snapshot.read(CORPORATE_ACTIONS, series=[ticker.name])
+    for answer in answers:
+        interval = answer.request.interval
+        days = whole_days(answer.covered_start, answer.covered_end, answer.fetched_at)
+        if answer.bars.empty and answer.rejected.empty:
+            continue
+        scopes += [Scope(ticker.name, interval.value, day) for day in days]
+        inside = set(days)
+        bars = answer.bars.loc[answer.bars["bar_start"].dt.date.isin(inside)]
+        good, bad = split_by_sanity(bars, ticker)
+        stored = snapshot.read(
+            MARKET_BARS,
+            start=answer.covered_start,
+            end=answer.covered_end + timedelta(seconds=1),
+            series=[ticker.name],
+            intervals=[interval.value],
+        )
+        good = _labelled(good, ticker, answer)
+        splits = _splits(answer.actions, stored_actions)
+        good = keep_rebased(detect_basis(good, stored, splits, ticker), stored)
+        bars_parts.append(good)
+        bad_parts.append(_labelled(bad, ticker, answer))
+        if interval is Interval.D1:
+            actions = answer.actions.loc[answer.actions["ex_date"].isin(inside)].copy()
+            actions["ticker"], actions["source"] = ticker.name, answer.source
+            action_parts.append(action_basis(actions, stored_actions, splits))
+    if not scopes:
+        empty = ScopedWrite((), (), min(answer.fetched_at for answer in answers))
+        return Ingested(empty, pd.DataFrame(), pd.DataFrame())
+    bars = pd.concat(bars_parts, ignore_index=True)
+    bad = pd.concat(bad_parts, ignore_index=True)
+    replacements = [Replacement(MARKET_BARS, bars), Replacement(QUARANTINED_BARS, bad)]
+    if action_parts:
+        replacements.append(Replacement(CORPORATE_ACTIONS, pd.concat(action_parts, ignore_index=True)))
+    write = ScopedWrite(tuple(replacements), tuple(scopes), min(answer.fetched_at for answer in answers))
+    return Ingested(write, bars, bad)
+
+
+def _labelled(bars: pd.DataFrame, ticker: Ticker, answer: FetchAnswer) -> pd.DataFrame:
+    labelled = bars.copy()
+    labelled["ticker"] = ticker.name
+    labelled["interval"] = answer.request.interval.value
+    labelled["source"] = answer.source
+    return labelled

@@ -1,0 +1,209 @@
+"""One run's collection: its clock, its lock, its fetches under way, and what became of each ticker.
+
+Belongs here: the state that the steps of one run share. Does not belong here: Dagster, formulas, SQL.
+
+In-process steps run one after another: the first ticker step therefore starts the fetches of all selected tickers, and
+each step waits for its own answers only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from market_assets.collection import build
+from market_assets.collection.days import DayRange
+from market_assets.collection.ingest import ingest
+from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
+from market_assets.errors import CollectionFailedError, SourceError
+from market_assets.sources.base import Interval
+from market_assets.sources.pool import FetchPool
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from market_assets.clock import Clock
+    from market_assets.collection.write import ScopedWrite
+    from market_assets.settings import Settings
+    from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
+    from market_assets.store import Store
+    from market_assets.universe import Ticker, Universe
+
+SourceFactory = Callable[[], "MarketDataSource"]
+#: called with (done, total, what) as a collection moves on
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class TickerOutcome:
+    """What became of one ticker in this run. `write` is None exactly when `error` is set."""
+
+    ticker: str
+    source: str
+    windows: tuple[FetchRequest, ...]
+    write: ScopedWrite | None = None
+    error: SourceError | None = None
+    failed_requests: int = 0
+    bars: pd.DataFrame = field(default_factory=pd.DataFrame)
+    quarantined: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> int:
+        """How many windows were asked for."""
+        return len(self.windows)
+
+    @property
+    def message(self) -> str:
+        """The failure in one line; empty if there is none."""
+        return "" if self.error is None else f"{self.error.code}: {self.error}"
+
+
+class CollectionSession:
+    """The state of one collection; made at its first step, closed at its end."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        source_factory: SourceFactory,
+        settings: Settings,
+        universe: Universe,
+        clock: Clock,
+        run_id: str,
+        kind: str,
+        progress: Progress | None = None,
+    ) -> None:
+        """Take the parts; nothing is fetched or locked yet."""
+        self.store = store
+        self.settings = settings
+        self.universe = universe
+        self.run_id = run_id
+        self.kind = kind
+        self.now: datetime = clock.now()
+        self.outcomes: dict[str, TickerOutcome] = {}
+        self._clock = clock
+        self._source_factory = source_factory
+        self._progress = progress or (lambda _done, _total, _what: None)
+        self._pool: FetchPool | None = None
+        self._source: MarketDataSource | None = None
+        self._planned: dict[str, list[FetchRequest]] = {}
+
+    def close(self) -> None:
+        """Stop whatever is still being fetched."""
+        if self._pool is not None:
+            self._pool.close()
+
+    # --- fetching -------------------------------------------------------------------------------------------------
+
+    def collect(self, ticker: Ticker, days: DayRange, selected: Sequence[str]) -> TickerOutcome:
+        """Wait for the answers for `ticker` and return the write they make; a failure is an outcome, never raised.
+
+        The first call starts the fetches of all `selected` tickers for `days`.
+        """
+        if ticker.name not in self._planned:
+            self._start(days, [name for name in self.universe_names() if name in set(selected) | {ticker.name}])
+        again = ticker.name in self.outcomes
+        outcome = self._gather(ticker, again=again)
+        self.outcomes[ticker.name] = outcome
+        self._progress(len(self.outcomes), len(self._planned), ticker.name)
+        return outcome
+
+    def universe_names(self) -> list[str]:
+        """Return the names of the universe, in order."""
+        return [ticker.name for ticker in self.universe]
+
+    def _start(self, days: DayRange, names: Sequence[str]) -> None:
+        if self._source is None:
+            self._source = self._source_factory()
+            self._pool = FetchPool(
+                self._source,
+                workers=self.settings.yahoo_workers,
+                request_delay=timedelta(seconds=self.settings.yfinance_request_delay),
+                attempts=self.settings.yahoo_attempts,
+                rate_limit_backoff=timedelta(seconds=self.settings.yahoo_backoff_seconds),
+                clock=self._clock,
+            )
+        limits = Limits.of(self._source.oldest_available, self.now)
+        window = days.widened(LOOKBACK_DAILY + 1)
+        fetched = self.store.fetched_days(names, window.first, window.last)
+        for name in names:
+            requests = plan_requests(self.universe[name], days, self.now, fetched.get(name, {}), limits)
+            self._planned[name] = requests
+        # Ticker by ticker, so that the first step can go on while the later ones are still being fetched.
+        self._require_pool().submit([request for name in names for request in self._planned[name]])
+
+    def _require_pool(self) -> FetchPool:
+        if self._pool is None:
+            raise RuntimeError("the fetch pool is made by the first collect()")
+        return self._pool
+
+    def _gather(self, ticker: Ticker, *, again: bool) -> TickerOutcome:
+        pool, requests = self._require_pool(), self._planned[ticker.name]
+        label = self.settings.source_label
+        answers: list[FetchAnswer] = []
+        errors: list[SourceError] = []
+        for request in requests:
+            try:
+                answers.append(pool.fetch_again(request) if again else pool.result(request))
+            except SourceError as error:
+                errors.append(error)
+        if errors:
+            # All or nothing: a ticker with half of its windows would look complete.
+            return TickerOutcome(ticker.name, label, tuple(requests), error=errors[0], failed_requests=len(errors))
+        with self.store.snapshot() as snapshot:
+            ingested = ingest(ticker, answers, snapshot)
+        rejected: Counter[str] = Counter()
+        for answer in answers:
+            rejected.update(answer.rejected["reason"].tolist())
+        return TickerOutcome(
+            ticker.name,
+            label,
+            tuple(requests),
+            write=ingested.write,
+            bars=ingested.bars,
+            quarantined=len(ingested.quarantined),
+            rejected=dict(rejected),
+        )
+
+    # --- deriving -------------------------------------------------------------------------------------------------
+
+    def features(self, days: DayRange) -> ScopedWrite:
+        """Compute the feature rows of `days` from one snapshot."""
+        with self.store.snapshot() as snapshot:
+            return build.build_features(
+                snapshot,
+                days,
+                self.now,
+                self.settings.collection_interval_minutes,
+                self.universe,
+                began=self.store.collection_began(),
+            )
+
+    def correlations(self, days: DayRange) -> ScopedWrite:
+        """Compute the crypto correlations of the sessions of `days`."""
+        with self.store.snapshot() as snapshot:
+            return build.build_correlations(snapshot, days, self.now, self.universe)
+
+    def crypto_rows(self, days: DayRange) -> ScopedWrite:
+        """Join the crypto rows of `days`."""
+        with self.store.snapshot() as snapshot:
+            return build.build_crypto_rows(snapshot, days, self.now, self.universe, self.settings.crypto_prices_table)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def fail_if_nothing_was_collected(self) -> None:
+        """Raise CollectionFailedError once every planned ticker has failed."""
+        failed = [outcome for outcome in self.outcomes.values() if outcome.error is not None]
+        if failed and len(failed) == len(self._planned):
+            causes = Counter(outcome.error.code for outcome in failed if outcome.error is not None)
+            listed = ", ".join(f"{count} x {cause}" for cause, count in causes.most_common())
+            raise CollectionFailedError(
+                f"none of {len(failed)} tickers could be fetched from {self.settings.source_label} ({listed}). "
+                f"First: {failed[0].ticker}: {failed[0].message}"
+            )
