@@ -3,7 +3,7 @@
 Belongs here: the session table and the questions asked of it (open minutes, expected bars). Does not belong here: when
 a particular venue is open (`venues.py`), and feed lags (`universe.py`).
 
-All instants are integer microseconds since the epoch, UTC; all windows are half-open.
+All instants are integer microseconds since the epoch, UTC; windows are half-open.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from market_assets.errors import CalendarRangeError
 from market_assets.sources.base import BAR_LENGTH, Interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date, timedelta
     from zoneinfo import ZoneInfo
 
@@ -38,8 +39,15 @@ class SessionTable(NamedTuple):
         return SessionTable(self.label[first:last], self.open_us[first:last], self.close_us[first:last])
 
 
+class Hours(NamedTuple):
+    """Spans of time [start, end) as parallel arrays, ascending and disjoint."""
+
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+
+
 class VenueCalendar:
-    """The sessions of one venue between `first_day` and `last_day`; get one with `venue_calendar(key)`."""
+    """The sessions of one venue between `first_day` and `last_day`; get one with `venue_calendar(key)`. Immutable."""
 
     def __init__(
         self,
@@ -49,34 +57,27 @@ class VenueCalendar:
         *,
         first_day: date,
         last_day: date,
-        daily_bar_timezone: ZoneInfo | None = None,
+        bar_hours: Mapping[Interval, Hours] | None = None,
     ) -> None:
         """Take the venue's complete `table` for the labels in [first_day, last_day].
 
-        `daily_bar_timezone`: zone whose calendar day a 1d bar spans; None where a 1d bar spans the session.
+        `bar_hours` says for an interval in which hours the source has bars, where these are not the sessions: for 1d
+        one span per bar, for the others spans that lie inside of sessions.
         """
         self.key = key
         self.timezone = timezone
         self.first_day = first_day
         self.last_day = last_day
         self._table = table
-        for column in table:
+        hours = bar_hours or {}
+        self._bar_hours = {it: hours.get(it, Hours(table.open_us, table.close_us)) for it in Interval}
+        # Slices of these arrays are handed out; a caller who wrote into one would change the calendar of everyone.
+        for column in (*table, *(column for spans in self._bar_hours.values() for column in spans)):
             column.setflags(write=False)
-        opened = table.close_us - table.open_us
         #: open microseconds before each session; integers, so that sums of parts equal the whole to the bit
-        self._opened_before = np.concatenate(([0], np.cumsum(opened)))
+        self._opened_before = np.concatenate(([0], np.cumsum(table.close_us - table.open_us)))
         self._lower_us = local_midnight_us(first_day, timezone)
         self._upper_us = int(table.close_us[-1])
-        if daily_bar_timezone is None:
-            self._daily_start, self._daily_end = table.open_us, table.close_us
-        else:
-            days: list[date] = table.label.tolist()
-            one_day = np.timedelta64(1, "D")
-            following: list[date] = (table.label + one_day).tolist()
-            self._daily_start = np.array([local_midnight_us(day, daily_bar_timezone) for day in days], dtype=np.int64)
-            self._daily_end = np.array(
-                [local_midnight_us(day, daily_bar_timezone) for day in following], dtype=np.int64
-            )
 
     def sessions(self, start: date, end: date) -> SessionTable:
         """Return the sessions whose label lies in [start, end], both ends included.
@@ -92,7 +93,7 @@ class VenueCalendar:
         return self._table.rows(first, max(first, last))
 
     def sessions_between_us(self, start_us: int, end_us: int) -> SessionTable:
-        """Return the sessions that overlap [start_us, end_us).
+        """Return the sessions that overlap [start_us, end_us); none if the window is empty or reversed.
 
         Raises:
             CalendarRangeError: an end of the window lies outside of the calendar.
@@ -114,23 +115,25 @@ class VenueCalendar:
         return np.asarray(np.maximum(opened, 0) / US_PER_MINUTE, dtype=np.float64)
 
     def is_open(self, at_us: ArrayLike) -> NDArray[np.bool_]:
-        """Return whether each instant lies inside a session (its open included, its close not).
+        """Return whether each instant lies inside of a session (its open included, its close not).
 
         Raises:
             CalendarRangeError: an instant lies outside of the calendar.
         """
         at = np.asarray(at_us, dtype=np.int64)
         self._check(at)
+        # Before the first session the row is -1, whose close is the last one of all: hence the first comparison.
         row = np.searchsorted(self._table.open_us, at, side="right") - 1
         return np.asarray((row >= 0) & (at < self._table.close_us[row]), dtype=np.bool_)
 
     def expected_bars(
         self, interval: Interval | str, start_us: int, end_us: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return starts and ends of the bars whose start lies in [start_us, end_us), ascending.
+        """Return starts and ends of the bars whose start lies in [start_us, end_us), ascending; disjoint except FX 1d.
 
-        Intraday bars tile each session from its open; the last one ends at the close, however short it is. A 1d bar
-        spans its session, except for FX, where it spans the London calendar day of the label.
+        These are the bars that a complete answer of the source has; it may have more (see `venues.py`). Intraday bars
+        tile the hours from their beginning, and the last one ends with them, however short it is. A 1d bar spans its
+        session, except for FX, where it spans the London calendar day of the label.
 
         Raises:
             CalendarRangeError: an end of the window lies outside of the calendar.
@@ -138,13 +141,14 @@ class VenueCalendar:
         """
         interval = Interval(interval)
         self._check(np.array([start_us, end_us], dtype=np.int64))
-        if interval is Interval.D1:
-            starts, ends = self._daily_start, self._daily_end
-            first, last = np.searchsorted(starts, [start_us, max(start_us, end_us)], side="left")
-            return starts[first:last], ends[first:last]
-        starts, ends = _tile(self.sessions_between_us(start_us, end_us), BAR_LENGTH[interval])
-        inside = (starts >= start_us) & (starts < end_us)
-        return starts[inside], ends[inside]
+        hours = self._bar_hours[interval]
+        if interval in BAR_LENGTH:
+            # Only the spans that overlap the window: tiling all of them would cost milliseconds per call.
+            first = np.searchsorted(hours.end_us, start_us, side="right")
+            last = np.searchsorted(hours.start_us, end_us, side="left")
+            hours = _tile(Hours(hours.start_us[first:last], hours.end_us[first:last]), BAR_LENGTH[interval])
+        first, last = np.searchsorted(hours.start_us, [start_us, max(start_us, end_us)], side="left")
+        return hours.start_us[first:last], hours.end_us[first:last]
 
     def day_start_us(self, day: date) -> int:
         """Return 00:00 venue-local time of `day`, e.g. the instant from which a dividend with this ex-date counts."""
@@ -165,18 +169,16 @@ class VenueCalendar:
 
     def _range_error(self, name: str, value: str) -> CalendarRangeError:
         return CalendarRangeError(
-            f"{name}={value} lies outside of the {self.key} calendar, which covers "
-            f"{self.first_day} to {self.last_day}; ask for a window inside it, or move FIRST_DAY or LAST_DAY in "
-            "calendars/venues.py"
+            f"{name}={value} lies outside of the {self.key} calendar; "
+            f"ask for a window inside of {self.first_day} to {self.last_day}"
         )
 
 
-def _tile(sessions: SessionTable, length: timedelta) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return starts and ends of the bars of `length` that tile each session, the last one clipped at the close."""
+def _tile(hours: Hours, length: timedelta) -> Hours:
+    """Return the bars of `length` that tile each span, the last one clipped at the span's end."""
     step = int(length.total_seconds()) * 1_000_000
-    counts = -(-(sessions.close_us - sessions.open_us) // step)
-    total = int(counts.sum())
-    # position of each bar within its own session: 0, 1, 2, ..., 0, 1, ...
-    position = np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = np.repeat(sessions.open_us, counts) + position * step
-    return starts, np.minimum(starts + step, np.repeat(sessions.close_us, counts))
+    counts = -(-(hours.end_us - hours.start_us) // step)
+    # position of each bar within its own span: 0, 1, 2, ..., 0, 1, ...
+    position = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.repeat(hours.start_us, counts) + position * step
+    return Hours(starts, np.minimum(starts + step, np.repeat(hours.end_us, counts)))
