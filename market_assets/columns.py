@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from market_assets.indicators import INDICATORS
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market_assets.indicators import Indicator
     from market_assets.universe import Ticker, Universe
 
 #: the metrics of a ticker, in column order
@@ -21,22 +25,18 @@ METRICS = ("price", "change_1d", "volatility")
 VIX_FEAR_INDEX = "ml_vix_fear_index"
 #: the column that `ml_vix_fear_index` repeats
 VIX_FEAR_INDEX_SOURCE = "ml_vix_price"
-_INDICATORS = (
-    "ml_risk_on_ratio",
-    "ml_innovation_premium",
-    "ml_tech_leadership",
-    "ml_credit_spreads",
-    "ml_flight_to_quality",
-    "ml_dollar_strength",
-    "ml_market_breadth",
-)
+#: columns of the crypto table that hold a correlation, and the ticker it is taken with
+CORRELATION_COLUMNS = {
+    "ml_nasdaq_correlation": "QQQ",
+    "ml_arkk_correlation": "ARKK",
+    "ml_gold_correlation": "GLD",
+}
 
 
 def metric_column(ticker: Ticker, metric: str) -> str:
     """Return the column of one metric of one ticker, e.g. `ml_qqq_change_1d`."""
     if metric not in METRICS:
-        msg = f"unknown metric {metric!r}; known: {', '.join(METRICS)}"
-        raise ValueError(msg)
+        raise ValueError(f"unknown metric {metric!r}; known: {', '.join(METRICS)}")
     return f"{ticker.column_prefix}_{metric}"
 
 
@@ -50,17 +50,17 @@ def metric_columns(universe: Universe = UNIVERSE) -> tuple[str, ...]:
     return tuple(column for ticker in universe.features for column in ticker_columns(ticker))
 
 
-def indicator_columns() -> tuple[str, ...]:
+def indicator_columns(indicators: Sequence[Indicator] = INDICATORS) -> tuple[str, ...]:
     """Return the columns of the indicators, in order."""
-    return _INDICATORS
+    return tuple(indicator.column for indicator in indicators)
 
 
-def feature_columns(universe: Universe = UNIVERSE) -> tuple[str, ...]:
+def feature_columns(universe: Universe = UNIVERSE, indicators: Sequence[Indicator] = INDICATORS) -> tuple[str, ...]:
     """Return every column of the feature row, in order (58 for the documented universe)."""
-    return metric_columns(universe) + indicator_columns()
+    return metric_columns(universe) + indicator_columns(indicators)
 
 
-def core_columns(universe: Universe = UNIVERSE) -> tuple[str, ...]:
+def core_columns(universe: Universe = UNIVERSE, indicators: Sequence[Indicator] = INDICATORS) -> tuple[str, ...]:
     """Return the core columns: metrics of the core tickers and every indicator (43 for the documented universe)."""
     core = tuple(column for ticker in universe.features if ticker.is_core for column in ticker_columns(ticker))
-    return core + indicator_columns()
+    return core + indicator_columns(indicators)
