@@ -1,0 +1,41 @@
+"""SELECTs that end in arrays.
+
+Belongs here: reading columns in bulk, without a Python object per instant. Does not belong here: versions, scopes, frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from market_assets.store.frames import Arrays, from_rows
+from market_assets.store.types import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market_assets.store.dialects.base import Backend
+
+
+def select_arrays(
+    connection: sa.Connection,
+    backend: Backend,
+    columns: Sequence[sa.ColumnElement[Any]],
+    *where: sa.ColumnElement[bool],
+) -> Arrays:
+    """Return the rows of the columns' table that satisfy every condition, as arrays by column name, in no order."""
+    kinds = [column.info["kind"] for column in columns]  # type: ignore[attr-defined]
+    read = [
+        # NullType: no result processor of SQLAlchemy's runs per value
+        (backend.micros(column) if kind is Kind.TIMESTAMP else sa.type_coerce(column, sa.types.NullType())).label(
+            f"c{number}"
+        )
+        for number, (column, kind) in enumerate(zip(columns, kinds, strict=True))
+    ]
+    rows = connection.execute(sa.select(*read).where(*where)).fetchall()
+    by_column: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(read)
+    return {
+        str(column.name): from_rows(kind, values)  # type: ignore[attr-defined]
+        for column, kind, values in zip(columns, kinds, by_column, strict=True)
+    }

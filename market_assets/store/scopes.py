@@ -1,0 +1,93 @@
+"""Scopes: the unit that a write is authoritative for and that writers order themselves by.
+
+Belongs here: the scope and arithmetic on sets of scopes. Does not belong here: tables, SQL, locking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+#: days further apart than this are read by separate queries
+_JOIN_GAP = timedelta(days=31)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Scope:
+    """All rows of one series and interval whose time lies in one UTC day (for date columns: on that date)."""
+
+    series: str
+    interval: str
+    day: date
+
+    def __str__(self) -> str:
+        """Return e.g. `QQQ 1d 2026-01-02`."""
+        return " ".join(part for part in (self.series, self.interval, self.day.isoformat()) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class DayRun:
+    """Days first..last (both included) of one series and interval that are read by one query."""
+
+    series: str
+    interval: str
+    first: date
+    last: date
+
+
+class ScopeSet:
+    """Distinct scopes in sorted order; a position in it is how arrays refer to a scope."""
+
+    def __init__(self, scopes: Iterable[Scope]) -> None:
+        """Sort `scopes` and drop duplicates. Sorted order is the order in which writers lock them."""
+        self.scopes: list[Scope] = sorted(set(scopes), key=lambda scope: (scope.series, scope.interval, scope.day))
+        self.series: NDArray[np.object_] = np.array([scope.series for scope in self.scopes], dtype=object)
+        self.intervals: NDArray[np.object_] = np.array([scope.interval for scope in self.scopes], dtype=object)
+        self.days: NDArray[np.datetime64] = np.array([scope.day for scope in self.scopes], dtype="datetime64[D]")
+        self._index = _index(self.series, self.intervals, self.days)
+
+    def __len__(self) -> int:
+        """Return the number of scopes."""
+        return len(self.scopes)
+
+    def __iter__(self) -> Iterator[Scope]:
+        """Iterate in sorted order."""
+        return iter(self.scopes)
+
+    def positions(
+        self, series: NDArray[np.object_], intervals: NDArray[np.object_], days: NDArray[np.datetime64]
+    ) -> NDArray[np.intp]:
+        """Return for each row the position of its scope, or -1 if it lies in none."""
+        if len(series) == 0 or not self.scopes:
+            return np.full(len(series), -1, dtype=np.intp)
+        return np.asarray(self._index.get_indexer(_index(series, intervals, days)), dtype=np.intp)
+
+    def runs(self) -> list[DayRun]:
+        """Return the scopes as few runs of days; a run may span days that are not in the set."""
+        runs: list[DayRun] = []
+        for (series, interval), group in groupby(self.scopes, key=lambda scope: (scope.series, scope.interval)):
+            first = last = next(group).day
+            for scope in group:
+                if scope.day - last > _JOIN_GAP:
+                    runs.append(DayRun(series, interval, first, last))
+                    first = scope.day
+                last = scope.day
+            runs.append(DayRun(series, interval, first, last))
+        return runs
+
+
+def _index(series: NDArray[np.object_], intervals: NDArray[np.object_], days: NDArray[np.datetime64]) -> pd.MultiIndex:
+    days_since_epoch: NDArray[Any] = days.astype("datetime64[D]").astype(np.int64)
+    return pd.MultiIndex.from_arrays(
+        [pd.Index(series, dtype=object), pd.Index(intervals, dtype=object), days_since_epoch]
+    )
