@@ -57,6 +57,10 @@ class FetchRequest:
             msg = f"empty window for {self.ticker.name} {self.interval}: start {self.start} is not before end {self.end}"
             raise ValueError(msg)
 
+    def __str__(self) -> str:
+        """Name ticker, interval and window, for messages."""
+        return f"{self.ticker.name} {self.interval} {self.start:%Y-%m-%dT%H:%M:%SZ}..{self.end:%Y-%m-%dT%H:%M:%SZ}"
+
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswer:

@@ -1,0 +1,227 @@
+"""From rows as a source states them to bars: which rows are bars, of which session, and why the others are not.
+
+Belongs here: pure functions over arrays and a venue calendar. Does not belong here: any wire format (`yahoo_chart.py`),
+requests, the clock, and judging prices (bad prices of real bars are quarantined by the write).
+
+What looks like a bar and is none (each ends in `rejected` with its reason):
+
+* `live_row`: the last trade as a row of its own, at an odd second or at the time of the last trade
+* `unfinished`: the bar has not ended, or its feed lag has not passed
+* `off_session`, `off_grid`: before or after the venue's hours (half-day closing prints, night sessions); between bars
+* `null_bar`: a placeholder without prices
+* `outside_window`: appended by the source behind the end of the window that was asked for
+* `duplicate`: a second row of the same bar
+
+Instants are int64 microseconds since the epoch, UTC; windows are half-open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from market_assets.calendars import US_PER_DAY, US_PER_MINUTE
+from market_assets.sources.base import BAR_COLUMNS, REJECTED_COLUMNS, Interval
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from zoneinfo import ZoneInfo
+
+    from numpy.typing import NDArray
+
+    from market_assets.calendars import VenueCalendar
+    from market_assets.universe import Ticker
+
+_US_PER_SECOND = 1_000_000
+#: a daily row stamped with its last trade is the finished bar if that trade fell into the last minute of the session
+_CLOSING_TOLERANCE_US = US_PER_MINUTE
+
+_REASONS = ("", "outside_window", "live_row", "off_session", "off_grid", "unfinished", "null_bar", "duplicate")
+_KEPT, _OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID, _UNFINISHED, _NULL, _DUPLICATE = range(len(_REASONS))
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Rows of an answer as stated, in any order: parallel arrays, NaN is null."""
+
+    stamp_us: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    volume: NDArray[np.float64]
+    #: the source's time zone for the ticker: a daily row belongs to the date that its stamp has there
+    zone: ZoneInfo
+    #: when the source last saw a trade, if it says so
+    last_trade_us: int | None = None
+
+    def live(self) -> NDArray[np.bool_]:
+        """Return which rows are stamped with a trade instead of the start of a bar."""
+        odd: NDArray[np.bool_] = self.stamp_us % US_PER_MINUTE != 0
+        return odd if self.last_trade_us is None else odd | (self.stamp_us == self.last_trade_us)
+
+
+class Window(NamedTuple):
+    """Bars with `start_us <= bar_start < end_us` are wanted; the source was asked for stamps in the asked window."""
+
+    start_us: int
+    end_us: int
+    asked_start_us: int
+    asked_end_us: int
+
+
+class _Placed(NamedTuple):
+    """For each row the bar that it belongs to; where `reason` is set, start and end mean nothing."""
+
+    start_us: NDArray[np.int64]
+    end_us: NDArray[np.int64]
+    #: index into _REASONS
+    reason: NDArray[np.int8]
+    #: stamped with the last trade and not with the start of its bar
+    live: NDArray[np.bool_]
+    #: rows that belong to no bar of the window only because more was asked than was wanted
+    ignored: NDArray[np.bool_]
+
+
+def clean_rows(
+    rows: RawRows,
+    *,
+    ticker: Ticker,
+    interval: Interval,
+    calendar: VenueCalendar,
+    window: Window,
+    fetched_at_us: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return (bars, rejected) with BAR_COLUMNS and REJECTED_COLUMNS, in the ticker's published orientation.
+
+    `calendar` is the one of the ticker's venue, `fetched_at_us` the start of the request.
+
+    Raises:
+        CalendarRangeError: the window lies outside of the venue calendar.
+    """
+    rows = _sorted(rows)
+    place = _place_daily if interval is Interval.D1 else _place_intraday
+    placed = place(rows, interval, calendar, window)
+    rows, null = _oriented(rows, inverted=ticker.inverted)
+    reason = placed.reason
+    unfinished = placed.end_us + _us(ticker.feed_lag) > fetched_at_us
+    reason[(reason == _KEPT) & unfinished] = _UNFINISHED
+    # Until the next session begins, Yahoo stamps a finished session's daily row with its last trade instead of its
+    # open. A venue without a close has no such row: there it is a day in progress, or an FX price of the wrong day.
+    closing = rows.stamp_us >= placed.end_us - _CLOSING_TOLERANCE_US
+    if ticker.is_fx or ticker.is_crypto:
+        closing[:] = False
+    reason[(reason == _KEPT) & placed.live & ~closing] = _LIVE
+    reason[(reason == _KEPT) & null] = _NULL
+    _mark_duplicates(placed)
+    kept = reason == _KEPT
+    values = {name: getattr(rows, name) for name in BAR_COLUMNS[2:]}
+    bars = _frame({"bar_start": placed.start_us, "bar_end": placed.end_us, **values}, kept & ~placed.ignored)
+    rejected = _frame({"bar_start": rows.stamp_us, **values}, ~kept & ~placed.ignored)
+    rejected["reason"] = np.array(_REASONS, dtype=object)[reason[~kept & ~placed.ignored]]
+    return bars.sort_values("bar_start", ignore_index=True)[list(BAR_COLUMNS)], rejected[list(REJECTED_COLUMNS)]
+
+
+def count_expected(
+    *,
+    ticker: Ticker,
+    interval: Interval,
+    calendar: VenueCalendar,
+    start_us: int,
+    end_us: int,
+    fetched_at_us: int,
+    grace: timedelta,
+) -> int:
+    """Return how many bars of the window must have been published `grace` before `fetched_at_us`."""
+    _, ends = calendar.expected_bars(interval, start_us, end_us)
+    return int(np.count_nonzero(ends + _us(ticker.feed_lag) + _us(grace) <= fetched_at_us))
+
+
+def _sorted(rows: RawRows) -> RawRows:
+    order = np.argsort(rows.stamp_us, kind="stable")
+    columns = {name: getattr(rows, name)[order] for name in ("stamp_us", *BAR_COLUMNS[2:])}
+    return replace(rows, **columns)
+
+
+def _oriented(rows: RawRows, *, inverted: bool) -> tuple[RawRows, NDArray[np.bool_]]:
+    """Return the rows as published and which of them have no usable price; 1/x swaps high and low."""
+    prices = np.stack([rows.open, rows.high, rows.low, rows.close])
+    null = ~np.asarray(np.isfinite(prices).all(axis=0), dtype=np.bool_)
+    if not inverted:
+        return rows, null
+    null |= ~np.asarray((prices > 0).all(axis=0), dtype=np.bool_)
+    with np.errstate(divide="ignore"):
+        opened, lowest, highest, closed = np.reciprocal(prices)
+    return replace(rows, open=opened, high=highest, low=lowest, close=closed), null
+
+
+def _place_intraday(rows: RawRows, interval: Interval, calendar: VenueCalendar, window: Window) -> _Placed:
+    """Find for each stamp the calendar's bar that starts at it."""
+    stamp = rows.stamp_us
+    starts, ends = calendar.expected_bars(interval, window.start_us, window.end_us)
+    start, end, matched = _matched(stamp, starts, starts, ends)
+    outside = (stamp < window.start_us) | (stamp >= window.end_us)
+    astray = ~matched & ~outside
+    live = astray & rows.live()
+    closed = np.zeros(stamp.shape, dtype=np.bool_)
+    closed[astray] = ~calendar.is_open(stamp[astray])
+    reason = np.select([outside, live, closed, astray], [_OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID], _KEPT)
+    # A stamp on the grid starts a bar, even if it is also the time of the last trade.
+    nowhere = np.zeros(stamp.shape, dtype=np.bool_)
+    return _Placed(start, end, reason.astype(np.int8), live=nowhere, ignored=nowhere)
+
+
+def _place_daily(rows: RawRows, interval: Interval, calendar: VenueCalendar, window: Window) -> _Placed:
+    """Find for each stamp the session of its date; the stamp itself may be the open, midnight or the last trade."""
+    stamp = rows.stamp_us
+    first_us = max(window.asked_start_us, calendar.day_start_us(calendar.first_day))
+    starts, ends = calendar.expected_bars(interval, first_us, window.asked_end_us)
+    # The middle of a daily bar lies on the UTC date of its session, whether it spans a session, a London or a UTC day.
+    labels = (starts + ends) // 2 // US_PER_DAY
+    local = pd.DatetimeIndex(stamp.astype("datetime64[us]"), tz="UTC").tz_convert(rows.zone).tz_localize(None)
+    dates = local.to_numpy().astype("datetime64[us]").astype(np.int64) // US_PER_DAY
+    start, end, matched = _matched(dates, labels, starts, ends)
+    live = rows.live()
+    outside = (stamp < window.asked_start_us) | (stamp >= window.asked_end_us)
+    reason = np.select([outside, ~matched & live, ~matched], [_OUTSIDE, _LIVE, _OFF_SESSION], _KEPT)
+    begins = np.where(matched, start, stamp)
+    wanted = (begins >= window.start_us) & (begins < window.end_us)
+    return _Placed(start, end, reason.astype(np.int8), live=live, ignored=~wanted & ~outside)
+
+
+def _matched(
+    keys: NDArray[np.int64], known: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return start and end of the bar with each key, and whether there is one; `known` is ascending."""
+    if not len(known):
+        zero = np.zeros(keys.shape, dtype=np.int64)
+        return zero, zero, np.zeros(keys.shape, dtype=np.bool_)
+    row = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return starts[row], ends[row], np.equal(known[row], keys)
+
+
+def _mark_duplicates(placed: _Placed) -> None:
+    """Keep one row of each bar: the first, and a row stamped with its bar before one stamped with the last trade."""
+    kept = np.flatnonzero(placed.reason == _KEPT)
+    kept = kept[np.lexsort((kept, placed.live[kept], placed.start_us[kept]))]
+    repeated = placed.start_us[kept[1:]] == placed.start_us[kept[:-1]]
+    placed.reason[kept[1:][repeated]] = _DUPLICATE
+
+
+def _frame(columns: dict[str, NDArray[np.generic]], keep: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the kept rows, instants as datetime64[us, UTC]."""
+    return pd.DataFrame(
+        {
+            name: pd.DatetimeIndex(values[keep].astype("datetime64[us]"), tz="UTC")
+            if name.startswith("bar_")
+            else values[keep]
+            for name, values in columns.items()
+        }
+    )
+
+
+def _us(length: timedelta) -> int:
+    return int(length.total_seconds()) * _US_PER_SECOND
