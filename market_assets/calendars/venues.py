@@ -62,7 +62,7 @@ def _fx(key: str) -> VenueCalendar:
     """Build the currency week: 17:00 to 17:00 New York, labels Monday to Friday, without 25 December and 1 January.
 
     The two missing sessions take their hours with them: the market is shut from 17:00 New York on 24 (31) December to
-    17:00 on 25 December (1 January). A broker's bars of 2019-12 agree, except that they, and Yahoo's of 2024-12, trickle
+    17:00 on 25 December (1 January). Bars of a broker from 2019-12 agree, but they and Yahoo's of 2024-12 trickle
     on until about 03:00 New York on 25 December; Yahoo resumed on 2025-01-01 at 13:00. Such bars belong to no session.
 
     Yahoo keeps the London calendar: its intraday bars of a Monday begin at 00:00 London (19:00 or 20:00 New York on
