@@ -47,6 +47,18 @@ class ManualClock:
         self._now += step
 
 
+class OffsetClock:
+    """A clock that starts at a given instant and then runs at the pace of the machine's."""
+
+    def __init__(self, start: datetime) -> None:
+        """Start at `start` (timezone-aware)."""
+        self._offset = ensure_utc(start, "start") - datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """Return the shifted instant in UTC."""
+        return datetime.now(UTC) + self._offset
+
+
 def ensure_utc(value: datetime, name: str) -> datetime:
     """Return `value` in UTC; raise NaiveTimestampError if it has no time zone."""
     if value.tzinfo is None or value.utcoffset() is None:

@@ -44,6 +44,7 @@ def build_definitions(
         resources=build_resources(
             settings=settings,
             universe=universe,
+            indicators=indicators,
             clock=clock or SystemClock(),
             store=store,
             source_factory=source_factory,

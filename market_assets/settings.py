@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from datetime import date, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -148,7 +147,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
 
-    @cached_property
+    @property
     def interval(self) -> timedelta:
         """Length of the observation grid's step."""
         return timedelta(minutes=self.collection_interval_minutes)
@@ -158,7 +157,12 @@ class Settings(BaseSettings):
         """Label of the source that rows will carry."""
         return "simulator" if self.yahoo_base_url else "yahoo"
 
-    @cached_property
+    def simulated_at(self, base_url: str) -> Settings:
+        """Return these settings with the source at `base_url` and the embedded database of simulated rows."""
+        databases = {name: None for name in ("database_url", "mysql_host", "postgres_host")}
+        return self.model_copy(update={**databases, "yahoo_base_url": base_url})
+
+    @property
     def sqlalchemy_url(self) -> URL:
         """URL of the market database, with an explicit driver; secrets are masked when it is printed."""
         if self.database_url is not None:

@@ -73,8 +73,8 @@ def build_features_asset(
     universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str]
 ) -> dg.AssetsDefinition:
     """Return `ml_features`: a graph asset over one op whose fan-in survives any missing ticker or indicator."""
-    columns = feature_columns(universe)
-    core = set(core_columns(universe))
+    columns = feature_columns(universe, indicators)
+    core = set(core_columns(universe, indicators))
     schema = [
         ("observed_at", "timestamp", "observation time T, UTC"),
         *((column, "double", "core feature" if column in core else "feature") for column in columns),

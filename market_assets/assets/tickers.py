@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from market_assets.assets.common import OWNERS, column_schema, preview, sparkline, ticker_key
+from market_assets.assets.common import FEATURES_KEY, OWNERS, column_schema, preview, sparkline, ticker_key
 from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
 from market_assets.collection.session import CollectionSession
 from market_assets.partitions import days_of
@@ -69,9 +69,14 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
     def _ticker(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]
     ) -> Iterator[dg.Output[object] | dg.AssetCheckResult]:
+        features_follow = FEATURES_KEY in _selected_keys(context)
+        if features_follow:
+            collection.expect_features()
         outcome = collection.collect(ticker, days_of(context), _selected_tickers(context))
         if outcome.write is not None:
             yield dg.Output(outcome.write, metadata=_metadata(outcome))
+            # Reached only once the IO manager has committed the write.
+            collection.stored(ticker)
         else:
             context.log.error(f"{ticker.name}: {outcome.message}")
         check = evaluate_fetch(outcome)
@@ -82,7 +87,6 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
             description=check.description,
             metadata=dict(check.metadata),
         )
-        features_follow = any(key.path == ["ml_features"] for key in _selected_keys(context))
         if not features_follow:
             # With a feature row in the run, that step fails the run after it has written the row.
             collection.fail_if_nothing_was_collected()

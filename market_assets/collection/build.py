@@ -9,15 +9,16 @@ Feature rows are computed from one snapshot of the bars, indicators included: tw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from market_assets.calendars import observation_grid, to_us
+from market_assets.collection.days import ONE_DAY
 from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_LOOKBACK_DAYS, session_correlations
-from market_assets.crypto_join import join_crypto_rows
+from market_assets.crypto_join import CORRELATION_JOIN_DAYS, crypto_rows_from_bars, join_crypto_rows
 from market_assets.features import FEATURE_LOOKBACK_DAYS, compute_feature_rows, compute_indicator
 from market_assets.metrics import TickerLog
 from market_assets.store import Replacement
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def read_ticker_log(snapshot: Snapshot, ticker: Ticker, start: datetime, end: datetime) -> TickerLog:
-    """Return the bars of one ticker that start in [start, end), and its corporate actions of these days."""
+    """Return the bars of one ticker that start in [start, end), and all its corporate actions."""
     return read_ticker_logs(snapshot, [ticker], start, end)[ticker.name]
 
 
@@ -50,13 +51,8 @@ def read_ticker_logs(
     """Return the logs of `tickers` by name, in two queries however many there are. Tickers without a bar are left out."""
     names = [ticker.name for ticker in tickers]
     bars = snapshot.read(MARKET_BARS, start=start, end=end, series=names)
-    # An ex-date is a date in venue time: one day of slack on either side covers every time zone.
-    actions = snapshot.read(
-        CORPORATE_ACTIONS,
-        start=(start - timedelta(days=1)).date(),
-        end=(end + timedelta(days=1)).date(),
-        series=names,
-    )
+    # The whole history: which splits are in force, and on which basis a bar stands, does not depend on the window.
+    actions = snapshot.read(CORPORATE_ACTIONS, series=names)
     by_bars = dict(tuple(bars.groupby("ticker", sort=False)))
     by_actions = dict(tuple(actions.groupby("ticker", sort=False)))
     return {
@@ -72,16 +68,28 @@ def observation_times(days: DayRange, now: datetime, interval_minutes: int) -> N
 
 
 def build_features(
-    snapshot: Snapshot, days: DayRange, now: datetime, interval_minutes: int, universe: Universe
+    snapshot: Snapshot,
+    days: DayRange,
+    now: datetime,
+    interval_minutes: int,
+    universe: Universe,
+    indicators: Sequence[Indicator],
+    *,
+    began: datetime | None,
 ) -> ScopedWrite:
-    """Compute the feature rows of `days` up to `now` from the bars that `snapshot` shows."""
+    """Compute the feature rows of `days` up to `now` from the bars that `snapshot` shows.
+
+    `began` is the instant of the first collection ever: observation times before it are a backfill.
+    """
     at_us = observation_times(days, now, interval_minutes)
     window = days.widened(FEATURE_LOOKBACK_DAYS)
     logs = read_ticker_logs(snapshot, universe.features, window.start, window.end)
-    rows = compute_feature_rows(logs, at_us, interval_minutes=interval_minutes, universe=universe)
+    rows = compute_feature_rows(
+        logs, at_us, interval_minutes=interval_minutes, universe=universe, indicators=indicators
+    )
     frame = rows.to_frame()
     frame["read_as_of"] = snapshot.watermark
-    frame["origin"] = _origins(frame["observed_at"], now, interval_minutes)
+    frame["origin"] = _origins(frame["observed_at"], now, timedelta(minutes=interval_minutes), began)
     scopes = tuple(ML_FEATURES.scope("", day) for day in days)
     return ScopedWrite((Replacement(ML_FEATURES, frame),), scopes, snapshot.watermark)
 
@@ -112,3 +120,38 @@ def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, univer
     ]
     scopes = tuple(CRYPTO_CORRELATIONS.scope(crypto.name, day) for crypto in universe.crypto for day in days)
     return ScopedWrite((Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark)
+
+
+def build_crypto_rows(
+    snapshot: Snapshot, days: DayRange, now: datetime, universe: Universe, left: pd.DataFrame | None
+) -> ScopedWrite:
+    """Join the crypto rows stamped within `days` up to `now` with what was known at their time.
+
+    `left`: rows (symbol, timestamp, price, volume, market_cap) of the user's own table; None takes the collected bars.
+    """
+    if left is None:
+        window = days.widened(1)
+        bars = snapshot.read(
+            MARKET_BARS, start=window.start, end=window.end, series=[crypto.name for crypto in universe.crypto]
+        )
+        left = crypto_rows_from_bars(bars)
+    inside = (left["timestamp"] >= days.start) & (left["timestamp"] < days.end) & (left["timestamp"] <= now)
+    left = left.loc[inside]
+    # The row at 00:00 of the first day may stand on the last observation time of the day before.
+    features = snapshot.read(ML_FEATURES, start=days.widened(1).start, end=days.end)
+    sessions = days.widened(CORRELATION_JOIN_DAYS)
+    correlations = snapshot.read(CRYPTO_CORRELATIONS, start=sessions.first, end=sessions.last + ONE_DAY)
+    frame = join_crypto_rows(left, features, correlations, universe=universe)
+    scopes = tuple(
+        CRYPTO_ML_FEATURES.scope(symbol, day)
+        for symbol in sorted({crypto.name for crypto in universe.crypto} | set(left["symbol"]))
+        for day in days
+    )
+    return ScopedWrite((Replacement(CRYPTO_ML_FEATURES, frame),), scopes, snapshot.watermark)
+
+
+def _origins(observed_at: pd.Series, now: datetime, interval: timedelta, began: datetime | None) -> list[str]:
+    return [
+        "live" if now - at <= interval else "backfill" if began is None or at < began else "catch_up"
+        for at in observed_at.tolist()
+    ]

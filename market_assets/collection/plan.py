@@ -64,7 +64,9 @@ def plan_requests(ticker: Ticker, days: DayRange, now: datetime, fetched: Fetche
     for interval, window, wanted_from in windows:
         if window is None:
             continue
-        start = _first_missing(ticker, interval, DayRange(window.first, window.last), wanted_from, now, fetched.get(interval, {}))
+        # A day held in 15m needs no 1h bars when the 60-day limit has moved past it.
+        finer = fetched.get(Interval.M15, {}) if interval is Interval.H1 else {}
+        start = _first_missing(ticker, interval, window, wanted_from, now, {**fetched.get(interval, {}), **finer})
         if start is not None:
             stop = min(end, day_start(window.last + ONE_DAY))
             if day_start(start) < stop:

@@ -9,7 +9,8 @@ each step waits for its own answers only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from market_assets.collection import build
+from market_assets.collection.coverage import CoverageState, coverage_of_answer, coverage_of_failure
 from market_assets.collection.days import DayRange
 from market_assets.collection.ingest import ingest
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from market_assets.clock import Clock
+    from market_assets.indicators import Indicator
     from market_assets.collection.write import ScopedWrite
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
@@ -74,6 +77,7 @@ class CollectionSession:
         source_factory: SourceFactory,
         settings: Settings,
         universe: Universe,
+        indicators: Sequence[Indicator],
         clock: Clock,
         run_id: str,
         kind: str,
@@ -83,6 +87,7 @@ class CollectionSession:
         self.store = store
         self.settings = settings
         self.universe = universe
+        self.indicators = tuple(indicators)
         self.run_id = run_id
         self.kind = kind
         self.now: datetime = clock.now()
@@ -93,6 +98,34 @@ class CollectionSession:
         self._pool: FetchPool | None = None
         self._source: MarketDataSource | None = None
         self._planned: dict[str, list[FetchRequest]] = {}
+        self._days = DayRange.of(self.now)
+        self._stored: set[str] = set()
+        self._features_expected = False
+        self._feature_summary: dict[str, object] = {}
+
+    @contextmanager
+    def recorded(self, days: DayRange) -> Iterator[CollectionSession]:
+        """Write the run's record: begun before the first fetch, ended with what was really stored.
+
+        A run that is killed in between leaves a record without an end, which `status` shows as interrupted.
+        """
+        self._days = days
+        self.store.start_collection(
+            self.run_id,
+            kind=self.kind,
+            started_at=self.now,
+            source=self.settings.source_label,
+            first_day=days.first,
+            last_day=days.last,
+        )
+        try:
+            yield self
+        finally:
+            self.close()
+            self.store.record_coverage(self._coverage(), run_id=self.run_id, recorded_at=self.now)
+            self.store.finish_collection(
+                self.run_id, status=self._status(), finished_at=self._clock.now(), summary=self._summary()
+            )
 
     def close(self) -> None:
         """Stop whatever is still being fetched."""
@@ -113,6 +146,14 @@ class CollectionSession:
         self.outcomes[ticker.name] = outcome
         self._progress(len(self.outcomes), len(self._planned), ticker.name)
         return outcome
+
+    def expect_features(self) -> None:
+        """Note that the run is to write feature rows: without them it has not succeeded."""
+        self._features_expected = True
+
+    def stored(self, ticker: Ticker) -> None:
+        """Note that the ticker's write has been committed."""
+        self._stored.add(ticker.name)
 
     def universe_names(self) -> list[str]:
         """Return the names of the universe, in order."""
@@ -175,6 +216,7 @@ class CollectionSession:
 
     def features(self, days: DayRange) -> ScopedWrite:
         """Compute the feature rows of `days` from one snapshot."""
+        self.expect_features()
         with self.store.snapshot() as snapshot:
             return build.build_features(
                 snapshot,
@@ -182,6 +224,7 @@ class CollectionSession:
                 self.now,
                 self.settings.collection_interval_minutes,
                 self.universe,
+                self.indicators,
                 began=self.store.collection_began(),
             )
 
@@ -190,10 +233,24 @@ class CollectionSession:
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, days, self.now, self.universe)
 
+    def features_written(self, days: DayRange, frame: pd.DataFrame) -> None:
+        """Note that the feature rows of `days` have been committed; their days are no longer stale."""
+        self.store.clear_stale_days(list(days), before=self.store.watermark())
+        self._feature_summary = {"rows": len(frame)}
+        if not frame.empty:
+            latest = frame.iloc[-1]
+            self._feature_summary |= {
+                "observed_at": latest["observed_at"].isoformat(),
+                "feature_count": int(latest["feature_count"]),
+                "core_count": int(latest["core_count"]),
+            }
+
     def crypto_rows(self, days: DayRange) -> ScopedWrite:
-        """Join the crypto rows of `days`."""
+        """Join the crypto rows of `days`, from the user's own table where one is configured."""
+        table = self.settings.crypto_prices_table
+        left = self.store.read_crypto_prices(table, days.start, days.end) if table else None
         with self.store.snapshot() as snapshot:
-            return build.build_crypto_rows(snapshot, days, self.now, self.universe, self.settings.crypto_prices_table)
+            return build.build_crypto_rows(snapshot, days, self.now, self.universe, left)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -207,3 +264,29 @@ class CollectionSession:
                 f"none of {len(failed)} tickers could be fetched from {self.settings.source_label} ({listed}). "
                 f"First: {failed[0].ticker}: {failed[0].message}"
             )
+
+    def _status(self) -> str:
+        failed = [outcome for outcome in self.outcomes.values() if outcome.error is not None]
+        if self._features_expected and not self._feature_summary:
+            return "failed"
+        if self._planned and (len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)):
+            return "failed"
+        return "partial" if failed else "ok"
+
+    def _summary(self) -> dict[str, object]:
+        return {
+            "tickers": len(self._planned),
+            "stored": sorted(self._stored),
+            "failed": {name: outcome.message for name, outcome in self.outcomes.items() if outcome.error is not None},
+            "features": self._feature_summary,
+        }
+
+    def _coverage(self) -> list[CoverageState]:
+        states: list[CoverageState] = []
+        for name, outcome in self.outcomes.items():
+            ticker = self.universe[name]
+            if outcome.error is not None:
+                states += coverage_of_failure(ticker, outcome.windows, self._days, outcome.message)
+            elif name in self._stored:
+                states += coverage_of_answer(ticker, outcome.windows, self._days, outcome.bars, self.now)
+        return states

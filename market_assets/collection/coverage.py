@@ -1,0 +1,72 @@
+"""The coverage states of a ticker's days: what was expected by the calendar against what came.
+
+Belongs here: the pure judgement of one (ticker, interval, UTC day). Does not belong here: recording it.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from market_assets.calendars import to_us, venue_calendar
+from market_assets.collection.days import ONE_DAY, DayRange, day_start
+from market_assets.sources.base import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from market_assets.sources.base import FetchRequest
+    from market_assets.universe import Ticker
+
+OK, CLOSED, HOLE, FAILED = "ok", "closed", "hole_at_source", "fetch_failed"
+
+
+class CoverageState(NamedTuple):
+    """State of one (ticker, interval, UTC day), with a detail for a person."""
+
+    ticker: str
+    interval: str
+    day: date
+    state: str
+    detail: str
+
+
+def coverage_of_failure(ticker: Ticker, windows: tuple[FetchRequest, ...], days: DayRange, cause: str) -> list[CoverageState]:
+    """Return `fetch_failed` for every day and interval that was asked for in vain."""
+    return [
+        CoverageState(ticker.name, request.interval.value, day, FAILED, cause)
+        for request in windows
+        for day in days
+        if request.start < day_start(day + ONE_DAY) and day_start(day) < request.end
+    ]
+
+
+def coverage_of_answer(
+    ticker: Ticker, windows: tuple[FetchRequest, ...], days: DayRange, bars: pd.DataFrame, now: datetime
+) -> list[CoverageState]:
+    """Return ok, closed or hole_at_source for every day of `days` that lies in an answered window.
+
+    A bar is expected once its end and the feed lag have passed.
+    """
+    states = []
+    for request in windows:
+        mine = bars.loc[bars["interval"] == request.interval.value, "bar_start"] if len(bars) else None
+        for day in days:
+            start, end = max(day_start(day), request.start), min(day_start(day + ONE_DAY), request.end)
+            if start >= end:
+                continue
+            expected = _expected(ticker, request.interval, start, end, now)
+            if not expected:
+                states.append(CoverageState(ticker.name, request.interval.value, day, CLOSED, ""))
+                continue
+            held = set() if mine is None else {to_us(value) for value in mine.loc[(mine >= start) & (mine < end)].tolist()}
+            missing = [value for value in expected if value not in held]
+            state, detail = (HOLE, f"{len(missing)} of {len(expected)} bars missing") if missing else (OK, "")
+            states.append(CoverageState(ticker.name, request.interval.value, day, state, detail))
+    return states
+
+
+def _expected(ticker: Ticker, interval: Interval, start: datetime, end: datetime, now: datetime) -> list[int]:
+    starts, ends = venue_calendar(ticker.venue).expected_bars(interval, to_us(start), to_us(end))
+    lag = ticker.feed_lag // timedelta(microseconds=1)
+    return list(starts[ends + lag <= to_us(now)].tolist())

@@ -1,0 +1,124 @@
+"""The resources of the code location: the store, the IO manager and the run's collection session.
+
+Belongs here: making and ending them. Does not belong here: what they do.
+
+All are made on first use: loading the definitions opens no database and imports no source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from market_assets.automation.jobs import KIND_TAG
+from market_assets.collection.session import CollectionSession, Progress, SourceFactory
+from market_assets.errors import CollectionFailedError
+from market_assets.io_manager import VersionedIOManager
+from market_assets.partitions import days_of_tags
+
+if TYPE_CHECKING:
+    from market_assets.clock import Clock
+    from market_assets.indicators import Indicator
+    from market_assets.settings import Settings
+    from market_assets.sources.base import MarketDataSource
+    from market_assets.store import Store
+    from market_assets.universe import Universe
+
+__all__ = ["Progress", "SourceFactory", "build_resources", "open_store", "yahoo_source_factory"]
+
+_POLL = timedelta(seconds=1)
+
+
+def open_store(settings: Settings, *, universe: Universe | None = None, clock: Clock | None = None) -> Store:
+    """Open the market database. An embedded one is migrated; any other is checked and must have been migrated.
+
+    Raises:
+        SchemaOutdatedError: the schema is not this program's; run `market-assets migrate`.
+        StoreError: the database cannot be reached.
+    """
+    from market_assets.store import Store as OpenedStore
+
+    store = OpenedStore.connect(settings.sqlalchemy_url, clock=clock, **({"universe": universe} if universe else {}))
+    if settings.is_embedded:
+        store.migrate()
+    else:
+        store.check_schema()
+    return store
+
+
+def yahoo_source_factory(settings: Settings, clock: Clock) -> SourceFactory:
+    """Return a function that makes the Yahoo source; yfinance is imported only when it is called."""
+
+    def make() -> MarketDataSource:
+        from market_assets.sources.yahoo import YahooSource
+
+        return YahooSource(
+            clock=clock,
+            base_url=settings.yahoo_base_url,
+            cache_dir=settings.yahoo_cache_dir.expanduser(),
+            timeout=timedelta(seconds=settings.yahoo_timeout_seconds),
+        )
+
+    return make
+
+
+def build_resources(
+    *,
+    settings: Settings,
+    universe: Universe,
+    indicators: Sequence[Indicator],
+    clock: Clock,
+    store: Store | None,
+    source_factory: SourceFactory | None,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Return the resources by name: `store`, `io_manager`, `collection`."""
+
+    @dg.resource(description="The market database.")
+    def store_resource(_context: dg.InitResourceContext) -> Iterator[Store]:
+        if store is not None:
+            yield store
+            return
+        opened = open_store(settings, universe=universe)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    @dg.resource(description="This run's collection: one at a time, under the lock in the database.", required_resource_keys={"store"})
+    def collection_resource(context: dg.InitResourceContext) -> Iterator[CollectionSession]:
+        run = context.run
+        run_id = run.run_id if run is not None else "no-run"
+        tags = dict(run.tags) if run is not None else {}
+        held: Store = context.resources.store
+        lock = held.collection_lock().acquire(
+            run_id,
+            lease=timedelta(seconds=settings.collection_lease_seconds),
+            wait=timedelta(seconds=settings.collection_lock_wait_seconds),
+            poll=_POLL,
+        )
+        try:
+            session = CollectionSession(
+                store=held,
+                source_factory=source_factory or yahoo_source_factory(settings, clock),
+                settings=settings,
+                universe=universe,
+                indicators=indicators,
+                clock=clock,
+                run_id=run_id,
+                kind=tags.get(KIND_TAG, "ad_hoc"),
+                progress=progress,
+            )
+            with session.recorded(days_of_tags(tags, session.now)):
+                yield session
+        finally:
+            lock.release()
+
+    @dg.io_manager(description="Writes and reads through the versioned store.", required_resource_keys={"store"})
+    def io_manager(context: dg.InitResourceContext) -> VersionedIOManager:
+        return VersionedIOManager(context.resources.store, universe)
+
+    return {"store": store_resource, "collection": collection_resource, "io_manager": io_manager}
