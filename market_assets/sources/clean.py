@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from market_assets.calendars import US_PER_DAY, US_PER_MINUTE
-from market_assets.sources.base import BAR_COLUMNS, REJECTED_COLUMNS, Interval
+from market_assets.sources.base import BAR_COLUMNS, BAR_LENGTH, REJECTED_COLUMNS, Interval
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     from market_assets.universe import Ticker
 
 _US_PER_SECOND = 1_000_000
-#: a daily row stamped with its last trade is the finished bar if that trade fell into the last minute of the session
-_CLOSING_TOLERANCE_US = US_PER_MINUTE
+#: every session begins on a quarter of an hour, and so does every bar
+_US_PER_QUARTER = 15 * US_PER_MINUTE
+#: A daily row stamped with its last trade is the finished bar if that trade was the closing one. Seen: 10 s before the
+#: close to 4 s after it. Later, it may belong to the next session: the dollar index reopens after two hours.
+_CLOSING_EARLY_US = US_PER_MINUTE
+_CLOSING_LATE_US = 15 * US_PER_MINUTE
 
 _REASONS = ("", "outside_window", "live_row", "off_session", "off_grid", "unfinished", "null_bar", "duplicate")
 _KEPT, _OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID, _UNFINISHED, _NULL, _DUPLICATE = range(len(_REASONS))
@@ -111,7 +115,8 @@ def clean_rows(
     reason[(reason == _KEPT) & unfinished] = _UNFINISHED
     # Until the next session begins, Yahoo stamps a finished session's daily row with its last trade instead of its
     # open. A venue without a close has no such row: there it is a day in progress, or an FX price of the wrong day.
-    closing = rows.stamp_us >= placed.end_us - _CLOSING_TOLERANCE_US
+    after_close = rows.stamp_us - placed.end_us
+    closing = (after_close >= -_CLOSING_EARLY_US) & (after_close < _CLOSING_LATE_US)
     if ticker.is_fx or ticker.is_crypto:
         closing[:] = False
     reason[(reason == _KEPT) & placed.live & ~closing] = _LIVE
@@ -159,19 +164,22 @@ def _oriented(rows: RawRows, *, inverted: bool) -> tuple[RawRows, NDArray[np.boo
 
 
 def _place_intraday(rows: RawRows, interval: Interval, calendar: VenueCalendar, window: Window) -> _Placed:
-    """Find for each stamp the calendar's bar that starts at it."""
+    """Find for each stamp the session that it lies in; every quarter of an hour inside of one may start a bar.
+
+    The grid is the source's: of a calendar's expected bars, a source may have more (half days of the dollar index).
+    """
     stamp = rows.stamp_us
-    starts, ends = calendar.expected_bars(interval, window.start_us, window.end_us)
-    start, end, matched = _matched(stamp, starts, starts, ends)
+    sessions = calendar.sessions_between_us(window.start_us, window.end_us)
+    row = np.searchsorted(sessions.open_us, stamp, side="right") - 1
+    closes = np.append(sessions.close_us, 0)[row]  # -1, before the first session: never open
     outside = (stamp < window.start_us) | (stamp >= window.end_us)
-    astray = ~matched & ~outside
-    live = astray & rows.live()
-    closed = np.zeros(stamp.shape, dtype=np.bool_)
-    closed[astray] = ~calendar.is_open(stamp[astray])
-    reason = np.select([outside, live, closed, astray], [_OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID], _KEPT)
+    off_grid = stamp % _US_PER_QUARTER != 0
     # A stamp on the grid starts a bar, even if it is also the time of the last trade.
+    live = (off_grid | (stamp >= closes)) & rows.live()
+    reason = np.select([outside, live, stamp >= closes, off_grid], [_OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID], _KEPT)
     nowhere = np.zeros(stamp.shape, dtype=np.bool_)
-    return _Placed(start, end, reason.astype(np.int8), live=nowhere, ignored=nowhere)
+    ends = np.minimum(stamp + _us(BAR_LENGTH[interval]), closes)
+    return _Placed(stamp, ends, reason.astype(np.int8), live=nowhere, ignored=nowhere)
 
 
 def _place_daily(rows: RawRows, interval: Interval, calendar: VenueCalendar, window: Window) -> _Placed:

@@ -38,7 +38,7 @@ from market_assets.errors import (
 )
 from market_assets.sources.base import FetchAnswer, FetchRequest, Interval
 from market_assets.sources.clean import Window, clean_rows, count_expected
-from market_assets.sources.yahoo_chart import Chart, parse_chart
+from market_assets.sources.yahoo_chart import Chart, ChartFormatError, parse_chart
 from market_assets.sources.yahoo_transport import CHART_URL, RefusedError, YahooSession, refusal_of
 from market_assets.universe import UNIVERSE
 
@@ -222,7 +222,7 @@ class YahooSource:
         body = self._ask(request, params)
         try:
             chart = parse_chart(body)
-        except MalformedAnswerError as error:
+        except ChartFormatError as error:
             raise MalformedAnswerError(f"{request}: {error}") from error
         if chart.symbol != request.ticker.yahoo_symbol:
             raise WrongSymbolError(f"{request}: the answer is about {chart.symbol!r}")
@@ -240,7 +240,8 @@ class YahooSource:
         except RefusedError as error:
             raise _refused(request, error) from error
         except RequestException as error:
-            raise _failure(error)(f"{request}: {error}") from error
+            # without libcurl's pointer to its list of errors
+            raise _failure(error)(f"{request}: {str(error).partition(' See https:')[0]}") from error
         except Exception as error:
             # yfinance's own: a 429 to its second attempt after a 401, or a sign-in page that it cannot read
             kind = RateLimitedError if type(error).__name__ == "YFRateLimitError" else SourceAuthError
@@ -282,8 +283,12 @@ def _client_class() -> type:
 
 def _refused(request: FetchRequest, refusal: RefusedError) -> SourceError:
     """Return the error that an HTTP status stands for."""
-    otherwise = SourceUnavailableError if refusal.status >= _SERVER_ERROR else SourceError
-    return _STATUS_ERRORS.get(refusal.status, otherwise)(f"{request}: {refusal}")
+    kind = SourceUnavailableError if refusal.status >= _SERVER_ERROR else SourceError
+    kind = _STATUS_ERRORS.get(refusal.status, kind)
+    if not refusal.explained and kind in {SymbolNotFoundError, WindowRefusedError}:
+        # Something on the way answered, not Yahoo: that says nothing about the symbol or the window.
+        kind = SourceUnavailableError
+    return kind(f"{request}: {refusal}")
 
 
 def _failure(error: Exception) -> type[SourceError]:

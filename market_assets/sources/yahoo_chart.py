@@ -21,7 +21,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 import pandas as pd
 
-from market_assets.errors import MalformedAnswerError
 from market_assets.sources.base import ACTION_COLUMNS
 from market_assets.sources.clean import RawRows
 
@@ -33,6 +32,10 @@ if TYPE_CHECKING:
 _US_PER_SECOND = 1_000_000
 #: other spellings of an interval in an answer
 _GRANULARITY_ALIASES = {"60m": "1h"}
+
+
+class ChartFormatError(ValueError):
+    """The body is not what the protocol says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +67,18 @@ def parse_chart(body: bytes) -> Chart:
     """Take a chart answer with status 200 apart.
 
     Raises:
-        MalformedAnswerError: the body is not what the protocol says; the message has the reason, not yet the request.
+        ChartFormatError: the body is not what the protocol says.
     """
     try:
         answer = json.loads(body)
     except ValueError as error:
         start = body[:60].decode("utf-8", "replace").strip()
-        raise MalformedAnswerError(f"the body ({len(body)} bytes) is no JSON: {start!r}") from error
+        raise ChartFormatError(f"the body ({len(body)} bytes) is no JSON: {start!r}") from error
     try:
-        chart = answer["chart"]
-        if chart.get("error"):
-            raise MalformedAnswerError(f"the answer states an error: {chart['error']}")
-        return _parse_result(chart["result"][0])
+        return _parse_result(answer["chart"]["result"][0])
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZoneInfoNotFoundError) as error:
-        raise MalformedAnswerError(f"the answer lacks or misstates a field: {error!r}") from error
+        start = body[:200].decode("utf-8", "replace").strip()
+        raise ChartFormatError(f"the answer lacks or misstates a field: {error!r} in {start!r}") from error
 
 
 def _parse_result(result: dict[str, Any]) -> Chart:

@@ -44,11 +44,11 @@ _ERROR_STATUS = 400
 
 
 class RefusedError(Exception):
-    """Yahoo answered a chart request with an error status; `reason` is its own explanation, if it gave one."""
+    """A chart request was answered with an error status; `explained` if the explanation is in Yahoo's own form."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, *, explained: bool) -> None:
         self.status = status
-        self.reason = reason
+        self.explained = explained
         super().__init__(f"HTTP {status}: {reason}")
 
 
@@ -179,11 +179,13 @@ def _kind(url: str) -> str:
 
 
 def refusal_of(response: requests.Response) -> RefusedError:
-    """Return the error for an answer with an error status, with Yahoo's explanation or the start of its body."""
+    """Return the error for an answer with an error status, with Yahoo's explanation if it gave one."""
     try:
         body = json.loads(response.content)
         error = (body.get("chart") or body.get("finance"))["error"]
         reason = f"{error['code']}: {error['description']}"
     except (ValueError, KeyError, TypeError, AttributeError):
-        reason = " ".join(response.text.split())[:200] or "no explanation"
-    return RefusedError(response.status_code, reason)
+        text = " ".join(response.text.split())
+        reason = "a web page" if text.startswith("<") else text[:200] or "no explanation"
+        return RefusedError(response.status_code, reason, explained=False)
+    return RefusedError(response.status_code, reason, explained=True)
