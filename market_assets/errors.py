@@ -94,6 +94,12 @@ class WrongSymbolError(SourceError):
     code = "wrong_symbol"
 
 
+class AmbiguousBasisError(SourceError):
+    """It cannot be told on which splits the prices of an answer stand."""
+
+    code = "ambiguous_basis"
+
+
 class BatchStoppedError(SourceError):
     """Not asked: an earlier request of the batch was rate limited."""
 

@@ -1,0 +1,110 @@
+"""Measured correlations of crypto with every ticker.
+
+Belongs here: how crypto is sampled at a ticker's session closes, and the windows of paired returns. Does not belong
+here: what the correlations are said to be (`universe.py`), joining them to crypto rows (`crypto_join.py`).
+
+The correlation of a session is what could be known at that session's close plus the ticker's feed lag, whenever it is
+computed: closes that became known later (approximate FX closes) count as missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from market_assets.maths.arrays import NEVER_US, map_floats, take
+from market_assets.maths.bars import DAILY, INTERVALS
+from market_assets.maths.windows import pearson, required_pairs
+from market_assets.metrics import StalenessLimits, TickerSeries, lookback_days
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from market_assets.maths.arrays import FloatArray, IntArray
+    from market_assets.metrics import TickerLog
+
+#: windows, in sessions of the ticker
+WINDOWS = (20, 90)
+#: how many days of bars in front of a session the longest window needs
+CORRELATION_LOOKBACK_DAYS = lookback_days(max(WINDOWS) + 1)
+
+CORRELATION_FRAME_COLUMNS = ("crypto", "ticker", "sessions", "session", "correlation", "pairs")
+
+#: crypto may be sampled as stale as any price may be at the default interval
+_SAMPLE_LIMITS = StalenessLimits.for_interval(30)
+
+
+def session_correlations(
+    crypto_log: TickerLog,
+    ticker_logs: Mapping[str, TickerLog],
+    *,
+    start: date,
+    end: date,
+    now_us: int,
+    sessions: Sequence[int] = WINDOWS,
+) -> pd.DataFrame:
+    """Correlate one crypto reference with every ticker, session by session.
+
+    Pearson correlation of daily log total returns over the last N sessions of the ticker's calendar. Crypto is sampled
+    at the ticker's own session close: the last intraday bar that has ended by then. Where there is none (or a stale
+    one only), the last UTC-daily close stands in; a return never joins one kind with the other: if either end must be
+    daily, both are.
+
+    Args:
+        crypto_log: bars of the crypto reference, `CORRELATION_LOOKBACK_DAYS` in front of `start`.
+        ticker_logs: by name, likewise.
+        start: first session label.
+        end: last session label; both included.
+        now_us: sessions that are not completed (close plus feed lag) by then are left out; microseconds UTC.
+        sessions: the windows.
+
+    Returns:
+        One row per ticker, window and session: CORRELATION_FRAME_COLUMNS, with session a datetime.date, correlation
+        NaN where fewer than 90 % of the pairs are valid or one side has no variance, and the number of valid pairs.
+    """
+    crypto = _CryptoSamples(crypto_log)
+    rows: list[tuple[str, str, int, date, float, int]] = []
+    for name, log in ticker_logs.items():
+        closes = TickerSeries.prepare(log).closes
+        label = closes.table.label
+        wanted = np.flatnonzero(
+            (label >= np.datetime64(start, "D")) & (label <= np.datetime64(end, "D")) & (closes.complete_us <= now_us)
+        )
+        if len(wanted) == 0:
+            continue
+        # From the first return of the first window on; it also needs the close before it.
+        first, stop = max(int(wanted[0]) + 1 - max(sessions), 1), int(wanted[-1]) + 1
+        x = crypto.returns_between(closes.table.close_us[first - 1 : stop])
+        y = closes.log_return[first:stop]
+        known_us = np.where(np.isnan(x) | np.isnan(y), NEVER_US, closes.return_known_us[first:stop])
+        for window in sessions:
+            for row in wanted.tolist():
+                last = row + 1 - first
+                part = slice(max(last - window, 0), last)
+                valid = known_us[part] <= closes.complete_us[row]
+                pairs = int(valid.sum())
+                value = pearson(x[part][valid], y[part][valid]) if pairs >= required_pairs(window) else math.nan
+                rows.append((crypto_log.ticker.name, name, window, label[row].item(), value, pairs))
+    return pd.DataFrame(rows, columns=list(CORRELATION_FRAME_COLUMNS))
+
+
+class _CryptoSamples:
+    """A crypto reference's prices at other venues' session closes."""
+
+    def __init__(self, log: TickerLog) -> None:
+        intraday = log.bars[log.bars["interval"] != INTERVALS[DAILY]]
+        self._intraday = TickerSeries.prepare(replace(log, bars=intraday))
+        self._days = TickerSeries.prepare(log).closes
+
+    def returns_between(self, close_us: IntArray) -> FloatArray:
+        """Return the log return into each instant but the first from the one before; NaN where a sample is missing."""
+        intraday = self._intraday.at(close_us, _SAMPLE_LIMITS).price.value
+        day = self._days.completed(close_us)
+        daily = take(self._days.close * self._days.basis, day, np.nan)
+        growth = intraday[1:] / intraday[:-1]
+        return map_floats(math.log, np.where(np.isnan(growth), daily[1:] / daily[:-1], growth))
