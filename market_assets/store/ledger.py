@@ -11,10 +11,11 @@ import numpy as np
 
 from market_assets.store.frames import NO_INSTANT
 from market_assets.store.queries import select_arrays
+from market_assets.store.types import from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from datetime import date
+    from datetime import date, datetime
 
     import sqlalchemy as sa
     from numpy.typing import NDArray
@@ -62,3 +63,22 @@ def covered_days(
     for name, interval, day in zip(found["series"], found["interval"], found["day"].tolist(), strict=True):
         days.setdefault((name, interval), set()).add(day)
     return days
+
+
+def fetch_times(
+    connection: sa.Connection,
+    backend: Backend,
+    ledger: sa.Table,
+    start: date,
+    end: date,
+    series: Collection[str],
+) -> dict[str, dict[str, dict[date, datetime]]]:
+    """Return by series and interval when each day in [start, end) was last fetched (start of the request)."""
+    at = ledger.columns
+    where = (at.day >= start, at.day < end, at.series.in_(list(series)))
+    found = select_arrays(connection, backend, [at.series, at.interval, at.day, at.fetched_at], *where)
+    times: dict[str, dict[str, dict[date, datetime]]] = {}
+    columns = (found["series"], found["interval"], found["day"].tolist(), found["fetched_at"].tolist())
+    for name, interval, day, fetched_at in zip(*columns, strict=True):
+        times.setdefault(name, {}).setdefault(interval, {})[day] = from_micros(fetched_at)
+    return times

@@ -133,7 +133,29 @@ class RunLog:
         query = sa.select(table).order_by(table.columns.started_at.desc(), table.columns.run_id).limit(count)
         with self._database.reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [CollectionRecord(**{**row, "summary": json.loads(row["summary"] or "{}")}) for row in rows]
+        return [_record(row) for row in rows]
+
+    def collections_since(self, instant: datetime) -> list[CollectionRecord]:
+        """Return the collections that started at or after `instant`, newest first."""
+        table = self._schema.plain(COLLECTIONS)
+        query = sa.select(table).where(table.columns.started_at >= ensure_utc(instant, "instant"))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(table.columns.started_at.desc())).mappings().all()
+        return [_record(row) for row in rows]
+
+    def collection(self, run_id: str) -> CollectionRecord | None:
+        """Return one collection, None if it was never started."""
+        table = self._schema.plain(COLLECTIONS)
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(table).where(table.columns.run_id == run_id)).mappings().one_or_none()
+        return None if row is None else _record(row)
+
+    def collection_began(self) -> datetime | None:
+        """Return when the first collection started, None before it: observation times before it are a backfill."""
+        started_at = self._schema.plain(COLLECTIONS).columns.started_at
+        with self._database.reading() as connection:
+            began: datetime | None = connection.execute(sa.select(sa.func.min(started_at))).scalar_one_or_none()
+        return began
 
     # --- ledger of states ---------------------------------------------------------------------------------------------
 
@@ -256,6 +278,10 @@ class RunLog:
             self._database.backend.delete(connection, self._schema.plain(STALE_FEATURE_DAYS), gone)
 
         self._database.write(clear)
+
+
+def _record(row: sa.RowMapping) -> CollectionRecord:
+    return CollectionRecord(**{**row, "summary": json.loads(row["summary"] or "{}")})
 
 
 def _texts(values: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.object_]]:

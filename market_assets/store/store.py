@@ -142,6 +142,26 @@ class Store:
         with self.database.reading() as connection:
             return ledger.covered_days(connection, self.database.backend, table, start, end, series)
 
+    def fetch_times(
+        self, series: Collection[str], start: date, end: date
+    ) -> dict[str, dict[str, dict[date, datetime]]]:
+        """Return by series and interval when each day in [start, end) was last fetched, in one query."""
+        table = self._declared.plain(FETCH_LEDGER)
+        with self.database.reading() as connection:
+            return ledger.fetch_times(connection, self.database.backend, table, start, end, series)
+
+    def now(self) -> datetime:
+        """Return the instant by the clock that stamps knowledge: the database's, or the one the store was given."""
+        if self._clock is not None:
+            return self._clock.now()
+        with self.database.reading() as connection:
+            return self.database.backend.now(connection)
+
+    def watermark(self) -> datetime:
+        """Return the knowledge instant of the last commit."""
+        with self.snapshot() as snapshot:
+            return snapshot.watermark
+
     def source(self) -> str | None:
         """Return the label of the source whose rows the database holds, None before the first write."""
         info = self._declared.plain(STORE_INFO)
