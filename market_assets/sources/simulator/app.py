@@ -228,7 +228,10 @@ class Simulator:
         if instrument is None:
             raise wire.not_found()
         delay = sum((fault.delay for fault in faults if fault.kind is FaultKind.LATE_BARS), timedelta(0))
-        view = View(self.market, instrument, to_us(self.now()), delay_us=int(delay.total_seconds() * SECOND_US))
+        try:
+            view = View(self.market, instrument, to_us(self.now()), delay_us=int(delay.total_seconds() * SECOND_US))
+        except ValueError as error:  # the clock stands outside of the simulated years
+            raise wire.YahooError(400, "Bad Request", str(error)) from error
         query = wire.read_query(symbol, parameters, view)
         rows = view.rows(query.interval, query.start * SECOND_US, query.end * SECOND_US)
         for fault in faults:

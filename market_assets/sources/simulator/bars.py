@@ -58,14 +58,18 @@ class Rows:
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     volume: NDArray[np.float64]
+    #: how many rows at the end are no bars but Yahoo's extra row: the live row or the closing print
+    prints: int = 0
 
     def keep(self, wanted: NDArray[np.bool_]) -> None:
         """Drop the rows where `wanted` is False."""
-        for name in self.__slots__:
+        self.prints = int(wanted[len(self) - self.prints :].sum())
+        for name in ("start_us", "label", "open", "high", "low", "close", "volume"):
             setattr(self, name, getattr(self, name)[wanted])
 
-    def append(self, start_us: int, label: np.datetime64, price: NDArray[np.float64]) -> None:
-        """Add a row without volume whose four prices are `price`, an array of one."""
+    def append_print(self, start_us: int, label: np.datetime64, price: NDArray[np.float64]) -> None:
+        """Add an extra row without volume whose four prices are `price`, an array of one."""
+        self.prints += 1
         self.start_us = np.append(self.start_us, start_us)
         self.label = np.append(self.label, label)
         for name in ("open", "high", "low", "close"):
@@ -114,23 +118,25 @@ class View:
         self.zone = ZoneInfo(instrument.timezone)
         self.now_us = now_us
         #: what happened until here is published
-        self.end_us = now_us - int(instrument.feed_lag.total_seconds()) * SECOND_US - delay_us
+        self.end_us = (now_us - delay_us) // SECOND_US * SECOND_US
+        self.end_us -= int(instrument.feed_lag.total_seconds()) * SECOND_US
         #: product of the split ratios that all prices are rebased to; counts from midnight, whatever the feed lag
         self.shares_now = market.shares_factor(instrument, now_us)
         #: open of the first session that has bars
         self.first_open_us = int(self.calendar.sessions(FIRST_TRADE_DAY, FIRST_TRADE_DAY).open_us[0])
-        begun = self.sessions(self.end_us - _LONGEST_CLOSURE_US, self.end_us + 1)
-        if len(begun.label) < 2:  # noqa: PLR2004 - the current session and the one before
+        begun = self.hours(self.end_us - _LONGEST_CLOSURE_US, self.end_us + 1)
+        begun = begun.where(begun.start_us <= self.end_us)
+        if len(begun.label) < 2:  # noqa: PLR2004 - the current hours and those before
             raise ValueError(
                 f"the simulated market begins on {FIRST_TRADE_DAY}; set the clock at least two weeks later"
             )
-        #: the latest session that has begun
+        #: the latest hours of trading that have begun, and their session
         self.label = begun.label[-1]
-        self.open_us, self.close_us = int(begun.open_us[-1]), int(begun.close_us[-1])
-        #: whether the venue is open and at least a second of the session has been published
-        self.is_trading = self.open_us + SECOND_US <= self.end_us < self.close_us
-        #: close of the latest session that has ended
-        self.last_close_us = self.close_us if self.end_us >= self.close_us else int(begun.close_us[-2])
+        self.open_us, self.close_us = int(begun.start_us[-1]), int(begun.end_us[-1])
+        #: whether prices are printed and at least a second of the hours has been published
+        self.is_trading = self.open_us < self.end_us < self.close_us
+        #: end of the latest hours that have ended
+        self.last_close_us = self.close_us if self.end_us >= self.close_us else int(begun.end_us[-2])
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -139,9 +145,7 @@ class View:
         """Instant of the last published trade: an odd second while the market is open, else the close."""
         if not self.is_trading:
             return self.last_close_us
-        second = self.end_us // SECOND_US * SECOND_US
-        on_the_minute = second % _MINUTE_US == 0 and second - 3 * SECOND_US > self.open_us
-        return second - 3 * SECOND_US if on_the_minute else second
+        return self.end_us - 3 * SECOND_US if self.end_us % _MINUTE_US == 0 else self.end_us
 
     def last_price(self) -> float:
         """Return the price of the last published trade, on today's share basis."""
@@ -153,11 +157,26 @@ class View:
         start = max(start_us, self.first_open_us)
         return self.calendar.sessions_between_us(start, max(start, min(end_us, self.end_us + 1)))
 
+    def hours(self, start_us: int, end_us: int) -> Spans:
+        """Return the hours in which Yahoo has bars, of every session that overlaps [start_us, end_us) and has begun.
+
+        Mostly the sessions themselves, see `market_assets.calendars`: a session may begin before its first bar (FX
+        on Sundays) and may pause.
+        """
+        sessions = self.sessions(start_us, end_us)
+        if not len(sessions.label):
+            return Spans(*sessions)
+        starts, ends = self.calendar.expected_bars("15m", int(sessions.open_us[0]), int(sessions.close_us[-1]))
+        row = np.searchsorted(sessions.open_us, starts, side="right") - 1
+        is_first = np.ones(len(starts), dtype=np.bool_)
+        is_first[1:] = (starts[1:] != ends[:-1]) | (row[1:] != row[:-1])
+        return Spans(sessions.label[row[is_first]], starts[is_first], ends[np.roll(is_first, -1)])
+
     def latest_day(self) -> Rows:
-        """Return one row: the latest session that has begun, finished or not."""
-        started = self.open_us < self.end_us
-        sessions = self.sessions(self.open_us if started else self.last_close_us - 1, self.open_us + started)
-        return self.bars(Spans(*sessions))
+        """Return one row: the latest hours of trading with a price, finished or not."""
+        hours = self.hours(self.last_close_us - 1, self.end_us)
+        begun = hours.where(hours.start_us < self.end_us)
+        return self.bars(Spans(begun.label[-1:], begun.start_us[-1:], begun.end_us[-1:]))
 
     def close_before(self, instant_us: int) -> float | None:
         """Return the close of the last session that ended at or before `instant_us`, or None before the first."""
@@ -183,18 +202,24 @@ class View:
         length = INTERVAL_US[interval]
         if length is None:
             return self._daily_rows(start_us, end_us)
-        spans = _tile(self.sessions(start_us, end_us), length)
-        rows = self.bars(spans.where((spans.start_us >= start_us) & (spans.start_us < end_us)))
+        hours = self.hours(start_us, end_us)
+        # Yahoo's bars of an index begin on the whole hour, even if the index does not; those of a fund at its open.
+        anchor = hours.start_us // length * length if self.instrument.venue == "CBOE_INDEX" else hours.start_us
+        spans, stamps = _tile(hours, anchor, length)
+        inside = (stamps >= start_us) & (stamps < end_us) & (spans.start_us < self.end_us)
+        rows = self.bars(spans.where(inside))
+        rows.start_us = stamps[inside]
         has_print = self.is_trading or (self.instrument.has_extended_hours and self.last_close_us == self.close_us)
         if has_print and start_us <= self.last_trade_us and end_us > self.open_us:
-            rows.append(self.last_trade_us, self.label, _served(np.array([self.last_price()])))
+            rows.append_print(self.last_trade_us, self.label, _served(np.array([self.last_price()])))
         return rows
 
     def bars(self, spans: Spans) -> Rows:
         """Return one row per span that has begun, the last one unfinished if the view ends inside it."""
         label, starts, ends = spans.where(spans.start_us < self.end_us)
         if not len(starts):
-            return Rows(starts, label, *(np.empty(0) for _ in range(5)))
+            none = np.empty(0)
+            return Rows(starts, label, none, none, none, none, none)
         first = int(starts[0]) // NODE_US
         last = -(-min(int(ends[-1]), self.end_us) // NODE_US)
         candles = self._visible(first, last)
@@ -307,13 +332,14 @@ class View:
         return spans, stamps, spans.end_us
 
 
-def _tile(sessions: SessionTable, length_us: int) -> Spans:
-    """Return the bars of `length_us` that tile each session from its open, the last one cut at the close."""
-    counts = -(-(sessions.close_us - sessions.open_us) // length_us)
+def _tile(hours: Spans, anchor_us: NDArray[np.int64], length_us: int) -> tuple[Spans, NDArray[np.int64]]:
+    """Return the bars of `length_us` that tile each span of `hours` from its anchor, cut to it, and their stamps."""
+    counts = -(-(hours.end_us - anchor_us) // length_us)
     position = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    starts = np.repeat(sessions.open_us, counts) + position * length_us
-    ends = np.minimum(starts + length_us, np.repeat(sessions.close_us, counts))
-    return Spans(np.repeat(sessions.label, counts), starts, ends)
+    stamps = np.repeat(anchor_us, counts) + position * length_us
+    starts = np.maximum(stamps, np.repeat(hours.start_us, counts))
+    ends = np.minimum(stamps + length_us, np.repeat(hours.end_us, counts))
+    return Spans(np.repeat(hours.label, counts), starts, ends), stamps
 
 
 def _served(prices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -182,6 +182,9 @@ def spoil(rows: Rows, fault: Fault) -> None:
 
 def _touched(rows: Rows, fault: Fault) -> NDArray[np.bool_]:
     inside = np.ones(len(rows), dtype=np.bool_)
+    if fault.kind is FaultKind.NULL_BARS and rows.prints:
+        # Yahoo never sends a live row without a price.
+        inside[-rows.prints :] = False
     if fault.start is not None:
         inside &= rows.start_us >= to_us(fault.start)
     if fault.end is not None:
