@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from market_assets.errors import BatchStoppedError, RateLimitedError, SourceError
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: the rest after a 429 is drawn from [1, 1.5] times the back-off, so that several collectors do not return together
 _BACKOFF_JITTER = 0.5
+#: seconds before a further attempt at most
+_LONGEST_WAIT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ class FetchPool:
         wait = retry_wait.total_seconds()
         self._retrying = Retrying(
             stop=stop_after_attempt(attempts),
-            wait=wait_exponential_jitter(initial=wait, max=max(30.0, wait), jitter=wait),
+            wait=wait_exponential(multiplier=wait, max=max(_LONGEST_WAIT, wait)) + wait_random(0.0, wait),
             retry=retry_if_exception(lambda error: isinstance(error, SourceError) and error.retryable),
             sleep=self._sleep,
             reraise=True,
