@@ -129,7 +129,7 @@ def etf(
         payout_months=payout_months,
         payout_day=payout_day,
         splits=splits,
-        level_basis=math.prod(split.ratio for split in splits),
+        level_basis=math.prod((split.ratio for split in splits), start=1.0),
     )
 
 
