@@ -5,6 +5,8 @@ Belongs here: which assets, jobs, schedules and resources make up the code locat
 
 from __future__ import annotations
 
+import warnings
+
 import dagster as dg
 
 from market_assets.assets.registry import build_assets
@@ -37,22 +39,28 @@ def build_definitions(
     settings = settings or Settings.load()
     configure_logging(settings.log_level)
     partitions = daily_partitions(settings)
-    return dg.Definitions(
-        assets=build_assets(universe, indicators, partitions),
-        jobs=build_jobs(partitions),
-        schedules=build_schedules(settings),
-        resources=build_resources(
-            settings=settings,
-            universe=universe,
-            indicators=indicators,
-            clock=clock or SystemClock(),
-            store=store,
-            source_factory=source_factory,
-            progress=progress,
-        ),
-        # Steps share the run's fetches, and the multiprocess executor would import everything once per step.
-        executor=dg.in_process_executor,
-    )
+    with warnings.catch_warnings():
+        # BackfillPolicy is marked beta in every release since 1.5; it is what makes a range of days one run.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Definitions(
+            assets=build_assets(universe, indicators, partitions),
+            jobs=build_jobs(partitions),
+            schedules=build_schedules(settings),
+            resources=build_resources(
+                settings=settings,
+                universe=universe,
+                indicators=indicators,
+                clock=clock or SystemClock(),
+                store=store,
+                source_factory=source_factory,
+                progress=progress,
+            ),
+            # Steps share the run's fetches, and the multiprocess executor would import everything once per step.
+            executor=dg.in_process_executor,
+        )
 
 
-defs = build_definitions()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the code location of the environment's settings; built when Dagster loads it, not on import."""
+    return build_definitions()

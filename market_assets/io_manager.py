@@ -42,8 +42,14 @@ class VersionedIOManager(dg.IOManager):
             return
         if not isinstance(obj, ScopedWrite):
             raise TypeError(f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; return a ScopedWrite")
-        accept = (context.step_context.run_tags.get("market_assets/accept_deletions") == "true") if context.has_asset_key else False
-        report = self._store.replace(obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept)
+        accept = (
+            (context.step_context.run_tags.get("market_assets/accept_deletions") == "true")
+            if context.has_asset_key
+            else False
+        )
+        report = self._store.replace(
+            obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept
+        )
         self._store.mark_features_stale(report)
         context.add_output_metadata(_report_metadata(report, obj))
         for refused in report.refused:
@@ -53,7 +59,9 @@ class VersionedIOManager(dg.IOManager):
         """Return the bars and corporate actions of the upstream ticker in the mapped window."""
         key = context.asset_key.path
         if len(key) != 2 or key[0] != TICKER_PREFIX:  # noqa: PLR2004 - prefix and name
-            raise TypeError(f"{context.asset_key.to_user_string()} is not loaded as an input; read the store in one query")
+            raise TypeError(
+                f"{context.asset_key.to_user_string()} is not loaded as an input; read the store in one query"
+            )
         window = context.asset_partitions_time_window
         with self._store.snapshot() as snapshot:
             return read_ticker_log(snapshot, self._universe[key[1]], window.start, window.end)

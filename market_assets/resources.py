@@ -5,43 +5,44 @@ Belongs here: making and ending them. Does not belong here: what they do.
 All are made on first use: loading the definitions opens no database and imports no source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
 from market_assets.automation.jobs import KIND_TAG
+from market_assets.clock import Clock
 from market_assets.collection.session import CollectionSession, Progress, SourceFactory
-from market_assets.errors import CollectionFailedError
+from market_assets.columns import feature_columns
+from market_assets.indicators import INDICATORS, Indicator
 from market_assets.io_manager import VersionedIOManager
 from market_assets.partitions import days_of_tags
-
-if TYPE_CHECKING:
-    from market_assets.clock import Clock
-    from market_assets.indicators import Indicator
-    from market_assets.settings import Settings
-    from market_assets.sources.base import MarketDataSource
-    from market_assets.store import Store
-    from market_assets.universe import Universe
+from market_assets.settings import Settings
+from market_assets.sources.base import MarketDataSource
+from market_assets.store import CollectionLock, Store
+from market_assets.universe import UNIVERSE, Universe
 
 __all__ = ["Progress", "SourceFactory", "build_resources", "open_store", "yahoo_source_factory"]
 
 _POLL = timedelta(seconds=1)
 
 
-def open_store(settings: Settings, *, universe: Universe | None = None, clock: Clock | None = None) -> Store:
+def open_store(
+    settings: Settings,
+    *,
+    universe: Universe = UNIVERSE,
+    indicators: Sequence[Indicator] = INDICATORS,
+    clock: Clock | None = None,
+) -> Store:
     """Open the market database. An embedded one is migrated; any other is checked and must have been migrated.
 
     Raises:
         SchemaOutdatedError: the schema is not this program's; run `market-assets migrate`.
         StoreError: the database cannot be reached.
     """
-    from market_assets.store import Store as OpenedStore
-
-    store = OpenedStore.connect(settings.sqlalchemy_url, clock=clock, **({"universe": universe} if universe else {}))
+    columns = feature_columns(universe, indicators)
+    store = Store.connect(settings.sqlalchemy_url, clock=clock, feature_columns=columns)
     if settings.is_embedded:
         store.migrate()
     else:
@@ -58,7 +59,6 @@ def yahoo_source_factory(settings: Settings, clock: Clock) -> SourceFactory:
         return YahooSource(
             clock=clock,
             base_url=settings.yahoo_base_url,
-            cache_dir=settings.yahoo_cache_dir.expanduser(),
             timeout=timedelta(seconds=settings.yahoo_timeout_seconds),
         )
 
@@ -82,19 +82,22 @@ def build_resources(
         if store is not None:
             yield store
             return
-        opened = open_store(settings, universe=universe)
+        opened = open_store(settings, universe=universe, indicators=indicators)
         try:
             yield opened
         finally:
             opened.close()
 
-    @dg.resource(description="This run's collection: one at a time, under the lock in the database.", required_resource_keys={"store"})
+    @dg.resource(
+        description="This run's collection: one at a time, under the lock in the database.",
+        required_resource_keys={"store"},
+    )
     def collection_resource(context: dg.InitResourceContext) -> Iterator[CollectionSession]:
         run = context.run
         run_id = run.run_id if run is not None else "no-run"
         tags = dict(run.tags) if run is not None else {}
         held: Store = context.resources.store
-        lock = held.collection_lock().acquire(
+        lock = CollectionLock(held).acquire(
             run_id,
             lease=timedelta(seconds=settings.collection_lease_seconds),
             wait=timedelta(seconds=settings.collection_lock_wait_seconds),

@@ -96,7 +96,7 @@ def run_collection(
                 cause = data.error.cause if data.error and data.error.cause else data.error
                 failure = f"{event.step_key}: {cause.message.strip() if cause else 'unknown error'}"
                 break
-    return RunOutcome(result.run_id, result.success, store.collection(result.run_id), failure)
+    return RunOutcome(result.run_id, result.success, store.runs.collection(result.run_id), failure)
 
 
 def _console_level(settings: Settings) -> str:

@@ -22,8 +22,6 @@ from market_assets.calendars import ALLOWED_INTERVALS
 from market_assets.errors import SettingsError
 
 
-
-
 _SECRET_FIELDS = frozenset({"database_url", "mysql_password", "postgres_password"})
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -35,7 +33,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     collection_interval_minutes: int = Field(30, description="Minutes between two observation times (UTC grid).")
-    settle_minutes: int = Field(1, ge=0, le=14, description="Minutes after each observation time at which a tick starts.")
+    settle_minutes: int = Field(
+        1, ge=0, le=14, description="Minutes after each observation time at which a tick starts."
+    )
     settle_days: int = Field(10, ge=1, le=59, description="UTC days that the nightly settle run reads again.")
     collection_start_date: date = Field(date(2017, 1, 1), description="First UTC day that can be collected.")
     ml_feature_count_target: int = Field(
@@ -63,7 +63,9 @@ class Settings(BaseSettings):
         Path("~/.cache/market-assets"), description="Writable directory of yfinance's cookie and time-zone cache."
     )
 
-    database_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the market database; wins over the rest.")
+    database_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the market database; wins over the rest."
+    )
     mysql_host: str | None = Field(None, description="MySQL or MariaDB host.")
     mysql_port: int = Field(3306, ge=1, le=65535, description="MySQL or MariaDB port.")
     mysql_database: str | None = Field(None, description="MySQL or MariaDB database.")
@@ -135,8 +137,12 @@ class Settings(BaseSettings):
         for kind in ("mysql", "postgres"):
             host, database, user = (getattr(self, f"{kind}_{part}") for part in ("host", "database", "user"))
             if host and not (database and user):
-                missing = [f"{kind}_{part}".upper() for part in ("database", "user") if not getattr(self, f"{kind}_{part}")]
-                raise ValueError(f"{kind.upper()}_HOST is set but {' and '.join(missing)} is not; set it or DATABASE_URL")
+                missing = [
+                    f"{kind}_{part}".upper() for part in ("database", "user") if not getattr(self, f"{kind}_{part}")
+                ]
+                raise ValueError(
+                    f"{kind.upper()}_HOST is set but {' and '.join(missing)} is not; set it or DATABASE_URL"
+                )
         return self
 
     @classmethod

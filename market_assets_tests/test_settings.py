@@ -79,7 +79,10 @@ def test_database_url_wins_over_mysql_and_mysql_over_postgres(monkeypatch: pytes
         monkeypatch.setenv(f"{kind}_PASSWORD", "hunter2")
     assert Settings.load().sqlalchemy_url.render_as_string() == "mysql+pymysql://reader:***@mysql.local:3306/market"
     monkeypatch.delenv("MYSQL_HOST")
-    assert Settings.load().sqlalchemy_url.render_as_string() == "postgresql+psycopg://reader:***@postgres.local:5432/market"
+    assert (
+        Settings.load().sqlalchemy_url.render_as_string()
+        == "postgresql+psycopg://reader:***@postgres.local:5432/market"
+    )
     monkeypatch.setenv("DATABASE_URL", "sqlite:////tmp/x.db")
     assert Settings.load().sqlalchemy_url.render_as_string() == "sqlite:////tmp/x.db"
 

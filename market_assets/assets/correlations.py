@@ -3,24 +3,18 @@
 Belongs here: the asset. Does not belong here: the measure itself (`correlations.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from market_assets.assets.common import CORRELATIONS_KEY, column_schema, preview, ticker_key
 from market_assets.assets.fan_in import fan_in_asset
+from market_assets.collection.correlated import high_pairs
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
 from market_assets.partitions import days_of, lookback_mapping
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from market_assets.universe import Universe
+from market_assets.universe import Universe
 
 _COLUMNS = (
     ("crypto", "string", "crypto symbol"),
@@ -55,10 +49,3 @@ def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefini
         partitions=partitions,
         compute=compute,
     )
-
-
-def high_pairs(frame: pd.DataFrame, threshold: float) -> list[str]:
-    """Return `BTC/QQQ 20: +0.71` for every pair of the newest session whose absolute correlation reaches `threshold`."""
-    latest = frame.sort_values("session").groupby(["crypto", "ticker", "sessions"], sort=True).tail(1)
-    high = latest.loc[latest["correlation"].abs() >= threshold]
-    return [f"{row.crypto}/{row.ticker} {row.sessions}: {row.correlation:+.2f}" for row in high.itertuples(index=False)]

@@ -3,10 +3,6 @@
 Belongs here: the asset. Does not belong here: the join (`crypto_join.py`).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from market_assets.assets.common import CORRELATIONS_KEY, CRYPTO_KEY, FEATURES_KEY, OWNERS, column_schema, preview
@@ -14,9 +10,7 @@ from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.columns import VIX_FEAR_INDEX, feature_columns
 from market_assets.partitions import days_of
-
-if TYPE_CHECKING:
-    from market_assets.universe import Universe
+from market_assets.universe import Universe
 
 
 def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -27,7 +21,10 @@ def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[s
         ("price", "double", "crypto price"),
         ("volume", "double", "crypto volume"),
         ("market_cap", "double", "only where the left-hand table gives it"),
-        *((column, "double", "feature of the last observation time at or before the row") for column in feature_columns(universe)),
+        *(
+            (column, "double", "feature of the last observation time at or before the row")
+            for column in feature_columns(universe)
+        ),
         (VIX_FEAR_INDEX, "double", "the VIX price"),
         ("ml_nasdaq_correlation", "double", "20-session correlation with QQQ, last session closed by then"),
         ("ml_arkk_correlation", "double", "20-session correlation with ARKK, last session closed by then"),
@@ -53,7 +50,9 @@ def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[s
         frame = write.replacements[0].frame
         metadata: dict[str, object] = {"dagster/row_count": len(frame)}
         if not frame.empty:
-            metadata["preview"] = preview(frame, ["symbol", "timestamp", "price", "ml_qqq_price", "ml_nasdaq_correlation"])
+            metadata["preview"] = preview(
+                frame, ["symbol", "timestamp", "price", "ml_qqq_price", "ml_nasdaq_correlation"]
+            )
         return dg.Output(write, metadata=metadata)
 
     return crypto_ml_features_materialized

@@ -6,8 +6,6 @@ A plain dependency on a step that yielded no output skips the dependent step. Da
 sources are missing; with the always-materialized `tick` asset among them the step runs whatever failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 

@@ -3,12 +3,10 @@
 Belongs here: `ml_features` and the small `tick` asset that keeps it going. Does not belong here: how a row is computed.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
+import pandas as pd
 
 from market_assets.assets.common import (
     FEATURES_KEY,
@@ -25,15 +23,9 @@ from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.columns import core_columns, feature_columns
 from market_assets.features import FEATURE_LOOKBACK_DAYS
+from market_assets.indicators import Indicator
 from market_assets.partitions import days_of, lookback_mapping
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from market_assets.indicators import Indicator
-    from market_assets.universe import Universe
+from market_assets.universe import Universe
 
 
 def build_tick_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -53,17 +45,16 @@ def build_tick_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefin
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key="io_manager",
     )
-    def tick(
-        context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]
-    ) -> dg.MaterializeResult[object]:
+    def tick(context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]) -> dg.Output[None]:
         days = days_of(context)
-        return dg.MaterializeResult(
+        return dg.Output(
+            None,
             metadata={
                 "kind": collection.kind,
                 "clock": collection.now.isoformat(),
                 "days": f"{days.first} to {days.last}",
                 "source": collection.settings.source_label,
-            }
+            },
         )
 
     return tick
@@ -81,7 +72,11 @@ def build_features_asset(
         ("feature_count", "int", f"non-null, fresh features of {len(columns)}"),
         ("core_count", "int", f"non-null, fresh core features of {len(core)}"),
         ("reasons", "json", "per column: why it is NULL, or what to know about it"),
-        ("ages", "json", "per ticker: minutes since the end of the bar that gives the price, and open-market staleness"),
+        (
+            "ages",
+            "json",
+            "per ticker: minutes since the end of the bar that gives the price, and open-market staleness",
+        ),
         ("resolution", "json", "per ticker: interval of the bar that gives the price"),
         ("basis", "json", "per ticker with splits: ex-date of the last one in force at T"),
         ("feature_version", "string", "version of the definitions"),
@@ -100,7 +95,7 @@ def build_features_asset(
         write = collection.features(days)
         frame = write.replacements[0].frame
         yield dg.Output(write, metadata=_metadata(frame, columns, collection.settings.ml_feature_count_target))
-        collection.features_written(days, frame)
+        collection.features_written(days, write)
         # Only after the row has been stored: a collection that fetched nothing is a failed run, never a quiet success.
         collection.fail_if_nothing_was_collected()
 

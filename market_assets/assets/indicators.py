@@ -3,22 +3,16 @@
 Belongs here: the indicator factory. Does not belong here: the formulas (`indicators/`).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from market_assets.assets.common import OWNERS, column_schema, indicator_key, preview, sparkline, ticker_key
 from market_assets.collection.build import build_indicator
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
+from market_assets.indicators import Indicator
+from market_assets.metrics import TickerLog
 from market_assets.partitions import days_of, lookback_mapping
-
-if TYPE_CHECKING:
-    from market_assets.indicators import Indicator
-    from market_assets.metrics import TickerLog
-    from market_assets.universe import Universe
+from market_assets.universe import Universe
 
 _COLUMNS = (
     ("indicator", "string", "name in the registry"),

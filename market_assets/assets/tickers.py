@@ -3,21 +3,15 @@
 Belongs here: the ticker factory. Does not belong here: what is fetched and how it is checked (`collection/`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from market_assets.assets.common import FEATURES_KEY, OWNERS, column_schema, preview, sparkline, ticker_key
 from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
-from market_assets.collection.session import CollectionSession
+from market_assets.collection.session import CollectionSession, TickerOutcome
 from market_assets.partitions import days_of
-
-if TYPE_CHECKING:
-    from market_assets.collection.session import TickerOutcome
-    from market_assets.universe import Ticker
+from market_assets.universe import Ticker
 
 _COLUMNS = (
     ("ticker", "string", "name in the universe"),
@@ -63,7 +57,9 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
         check_specs=[
-            dg.AssetCheckSpec(FETCHED_CHECK, asset=key, description="The fetch of this run succeeded, after its retries.")
+            dg.AssetCheckSpec(
+                FETCHED_CHECK, asset=key, description="The fetch of this run succeeded, after its retries."
+            )
         ],
     )
     def _ticker(

@@ -3,11 +3,8 @@
 Belongs here: cron lines and the days each evaluation asks for. Does not belong here: the runs themselves.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -15,13 +12,8 @@ from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.partitions import clamp, range_tags, yesterday
+from market_assets.settings import Settings
 from market_assets.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from market_assets.settings import Settings
 
 #: 02:10 UTC: every venue but FX and crypto is shut or has just opened, and the last New York session is four hours old
 SETTLE_CRON = "10 2 * * *"
@@ -58,9 +50,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Collects today every {settings.collection_interval_minutes} minutes, and days that were missed.",
     )
-    def collect_tick(
-        context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
-    ) -> Iterator[dg.RunRequest]:
+    def collect_tick(context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]) -> Iterator[dg.RunRequest]:
         now = context.scheduled_execution_time
         today = DayRange.of(now)
         yield dg.RunRequest(partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
@@ -110,7 +100,7 @@ def settle_days(now: datetime, settings: Settings) -> DayRange | None:
 def stale_ranges(store: Store, now: datetime, settings: Settings) -> list[DayRange]:
     """Return the stale feature days as contiguous ranges, oldest first."""
     ranges: list[DayRange] = []
-    for day in sorted(store.stale_days()):
+    for day in sorted(store.runs.stale_days()):
         if ranges and ranges[-1].last + ONE_DAY == day:
             ranges[-1] = DayRange(ranges[-1].first, day)
         else:

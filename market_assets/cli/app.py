@@ -91,9 +91,15 @@ def collect(
 
 @app.command(rich_help_panel="Read")
 def features(
-    start: Annotated[Optional[str], typer.Option("--start", metavar="TIME", help="First observation time, included.")] = None,  # noqa: UP045
-    end: Annotated[Optional[str], typer.Option("--end", metavar="TIME", help="End of the range, not included. Default: now.")] = None,  # noqa: UP045
-    only: Annotated[Optional[list[str]], typer.Option("--only", metavar="COLUMN", help="Show this feature only; repeatable.")] = None,  # noqa: UP045
+    start: Annotated[
+        Optional[str], typer.Option("--start", metavar="TIME", help="First observation time, included.")
+    ] = None,  # noqa: UP045
+    end: Annotated[
+        Optional[str], typer.Option("--end", metavar="TIME", help="End of the range, not included. Default: now.")
+    ] = None,  # noqa: UP045
+    only: Annotated[
+        Optional[list[str]], typer.Option("--only", metavar="COLUMN", help="Show this feature only; repeatable.")
+    ] = None,  # noqa: UP045
     as_of: AsOf = None,
     format_: Annotated[Format, typer.Option("--format", "-f", help="How the rows are written.")] = Format.TABLE,
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="File to write; needed for parquet.")] = None,  # noqa: UP045
@@ -156,5 +162,3 @@ def simulate(
     from market_assets.cli.simulate import simulate as run
 
     run(host=host, port=port, seed=seed, now=parse_instant(now) if now else None, latency_ms=latency_ms)
-
-

@@ -72,7 +72,7 @@ def report(outcome: RunOutcome) -> int:
     summary = record.summary
     features = summary.get("features", {})
     output.print(
-        f"Collected {len(summary['stored'])} of {summary['tickers']} tickers for {record.first_day} to {record.last_day} "
+        f"Collected {len(summary['stored'])} of {summary['tickers']} tickers for {summary['first_day']} to {summary['last_day']} "
         f"from {record.source}: {features.get('rows', 0)} feature rows"
         + (f", the latest with {features['feature_count']} features." if "feature_count" in features else ".")
     )

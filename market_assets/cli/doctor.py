@@ -15,12 +15,13 @@ from rich.markup import escape
 
 from market_assets.cli.console import output
 from market_assets.clock import SystemClock
-from market_assets.errors import MarketAssetsError, SchemaOutdatedError, SettingsError, StoreError
+from market_assets.errors import SchemaOutdatedError, SettingsError, StoreError
 from market_assets.settings import Settings
 
 if TYPE_CHECKING:
     from market_assets.store import Store
 
+_PROBE_SECONDS = 10.0
 _CLOCK_TOLERANCE = timedelta(seconds=5)
 
 
@@ -50,7 +51,9 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = Settings.load()
     except SettingsError as error:
-        yield Finding("settings", good=False, seen=str(error), remedy="Correct the environment variable, then run doctor again.")
+        yield Finding(
+            "settings", good=False, seen=str(error), remedy="Correct the environment variable, then run doctor again."
+        )
         return
     yield Finding(
         "settings", good=True, seen=f"every {settings.collection_interval_minutes} min, source {settings.source_label}"
@@ -74,7 +77,10 @@ def _database(settings: Settings) -> Generator[Finding, None, Store | None]:
         state = store.describe()
     except StoreError as error:
         yield Finding(
-            "database", good=False, seen=str(error), remedy="Check DATABASE_URL (or MYSQL_*, POSTGRES_*), the server and its firewall."
+            "database",
+            good=False,
+            seen=str(error),
+            remedy="Check DATABASE_URL (or MYSQL_*, POSTGRES_*), the server and its firewall.",
         )
         return None
     yield Finding("database", good=True, seen=f"{state.url} ({state.dialect} {state.server_version})")
@@ -114,14 +120,12 @@ def _cache(settings: Settings) -> Finding:
 
 
 def _source(settings: Settings) -> Finding:
-    from market_assets.sources.yahoo import probe
+    from market_assets.sources.yahoo import YahooSource
 
-    timeout = timedelta(seconds=min(settings.yahoo_timeout_seconds, 10.0))
-    try:
-        answer = probe(timeout=timeout, base_url=settings.yahoo_base_url)
-    except MarketAssetsError as error:
-        return Finding("source", good=False, seen=str(error), remedy=_SOURCE_REMEDY)
-    return Finding("source", good=answer.reachable, seen=answer.explanation, remedy=_SOURCE_REMEDY)
+    timeout = timedelta(seconds=min(settings.yahoo_timeout_seconds, _PROBE_SECONDS))
+    source = YahooSource(clock=SystemClock(), base_url=settings.yahoo_base_url, timeout=timeout)
+    answer = source.probe(timeout=timeout)
+    return Finding("source", good=answer.ok, seen=f"{answer.detail} ({answer.seconds:.1f} s)", remedy=_SOURCE_REMEDY)
 
 
 _SOURCE_REMEDY = (

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from market_assets.cli.collect import collect_with_progress, report
 from market_assets.cli.console import errors, output
 from market_assets.cli.features import print_latest
@@ -30,11 +28,12 @@ def quickstart(probe_seconds: float) -> int:
     clock = SystemClock()
     with ExitStack() as stack:
         if settings.yahoo_base_url is None:
-            from market_assets.sources.yahoo import probe
+            from market_assets.sources.yahoo import YahooSource
 
-            answer = probe(timeout=timedelta(seconds=probe_seconds))
-            if not answer.reachable:
-                settings = _simulated(settings, stack, answer.explanation)
+            timeout = timedelta(seconds=probe_seconds)
+            answer = YahooSource(clock=clock, timeout=timeout).probe(timeout=timeout)
+            if not answer.ok:
+                settings = _simulated(settings, stack, answer.code or "no answer")
         from market_assets.resources import open_store
 
         store = open_store(settings)
@@ -47,9 +46,10 @@ def _simulated(settings: Settings, stack: ExitStack, why: str) -> Settings:
 
     server = stack.enter_context(SimulatorServer(SystemClock()))
     errors.print(
-        f"[yellow]Yahoo does not answer from here[/] ({escape(why)}): collecting from the built-in simulator into simulated.db; "
-        "every row says `simulator`.",
+        f"[yellow]Yahoo does not answer from here[/] ({why}); collecting from the built-in simulator into simulated.db "
+        "instead: every row says `simulator`.",
         highlight=False,
+        soft_wrap=True,
     )
     # The configured database is left alone: real and simulated rows never mix.
     return settings.simulated_at(server.url)
@@ -58,7 +58,9 @@ def _simulated(settings: Settings, stack: ExitStack, why: str) -> Settings:
 def _collect_and_show(settings: Settings, store: Store, clock: SystemClock) -> int:
     outcome = collect_with_progress(settings, store, DayRange.of(clock.now()), "quickstart")
     row = latest_row(store, clock.now(), UNIVERSE)
-    status = report(outcome) if outcome.record is None or outcome.record.status == "failed" or not outcome.succeeded else 0
+    status = (
+        report(outcome) if outcome.record is None or outcome.record.status == "failed" or not outcome.succeeded else 0
+    )
     if status:
         return status
     if row is None:
@@ -78,7 +80,10 @@ def _next_steps(settings: Settings, store: Store) -> None:
         ("make ui", "open Dagster's UI on http://127.0.0.1:3000; its schedules collect every 30 minutes while it runs"),
         ("market-assets status", "collections, coverage and errors; `doctor` says what to do about a problem"),
         ("market-assets features --start 2026-01-02 -f csv", "a range of rows as CSV, JSON or Parquet"),
-        ("DATABASE_URL=postgresql+psycopg://user:password@host/db", "use PostgreSQL (or mysql+pymysql://...), then `migrate`"),
+        (
+            "DATABASE_URL=postgresql+psycopg://user:password@host/db",
+            "use PostgreSQL (or mysql+pymysql://...), then `migrate`",
+        ),
     ]
     if simulated:
         steps.append(("make run", "again where Yahoo can be reached: it then collects real bars into market.db"))

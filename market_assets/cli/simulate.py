@@ -13,12 +13,17 @@ from market_assets.clock import Clock, OffsetClock, SystemClock
 
 def simulate(*, host: str, port: int, seed: int, now: datetime | None, latency_ms: int) -> None:
     """Serve until interrupted."""
-    from market_assets.sources.simulator import SimulatorServer
+    from market_assets.sources.simulator import serve_forever
 
     clock: Clock = OffsetClock(now) if now is not None else SystemClock()
-    server = SimulatorServer(clock, seed=seed, host=host, port=port, latency=timedelta(milliseconds=latency_ms))
-    server.serve_forever(
-        started=lambda url: errors.print(
-            f"The Yahoo simulator answers on {url}. Use it with: YAHOO_BASE_URL={url} market-assets collect", highlight=False
-        )
+    serve_forever(
+        clock,
+        seed=seed,
+        host=host,
+        port=port,
+        latency=timedelta(milliseconds=latency_ms),
+        on_ready=lambda url: errors.print(
+            f"The Yahoo simulator answers on {url}. Use it with: YAHOO_BASE_URL={url} market-assets collect",
+            highlight=False,
+        ),
     )

@@ -56,7 +56,9 @@ def read_ticker_logs(
     by_bars = dict(tuple(bars.groupby("ticker", sort=False)))
     by_actions = dict(tuple(actions.groupby("ticker", sort=False)))
     return {
-        ticker.name: TickerLog(ticker, by_bars.get(ticker.name, bars.iloc[:0]), by_actions.get(ticker.name, actions.iloc[:0]))
+        ticker.name: TickerLog(
+            ticker, by_bars.get(ticker.name, bars.iloc[:0]), by_actions.get(ticker.name, actions.iloc[:0])
+        )
         for ticker in tickers
     }
 
@@ -119,7 +121,9 @@ def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, univer
         for crypto in universe.crypto
     ]
     scopes = tuple(CRYPTO_CORRELATIONS.scope(crypto.name, day) for crypto in universe.crypto for day in days)
-    return ScopedWrite((Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark)
+    return ScopedWrite(
+        (Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark
+    )
 
 
 def build_crypto_rows(

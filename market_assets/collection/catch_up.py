@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: 15m bars older than this cannot be had any more; a longer outage is a backfill that a person starts
 MAX_CATCH_UP_DAYS = 58
+#: statuses of collections that stored what they could: a ticker that failed is asked again by every tick and the settle run
+GOOD_STATUSES = frozenset({"ok", "partial"})
 
 
 def uncollected_days(store: Store, now: datetime, settings: Settings) -> DayRange | None:
@@ -26,14 +28,24 @@ def uncollected_days(store: Store, now: datetime, settings: Settings) -> DayRang
     Days before the first collection are not missed: they are a backfill.
     """
     yesterday = now.astimezone(UTC).date() - ONE_DAY
-    runs = [run for run in store.successful_collections(since=now - timedelta(days=MAX_CATCH_UP_DAYS + 2))]
-    began = store.collection_began()
+    began = store.runs.collection_began()
     if began is None:
         return None
-    first = max(began.astimezone(UTC).date(), settings.collection_start_date, yesterday - timedelta(days=MAX_CATCH_UP_DAYS - 1))
+    since = now - timedelta(days=MAX_CATCH_UP_DAYS + 2)
+    covered = [
+        (
+            run.started_at,
+            DayRange(date.fromisoformat(run.summary["first_day"]), date.fromisoformat(run.summary["last_day"])),
+        )
+        for run in store.runs.collections_since(since)
+        if run.status in GOOD_STATUSES
+    ]
+    first = max(
+        began.astimezone(UTC).date(), settings.collection_start_date, yesterday - timedelta(days=MAX_CATCH_UP_DAYS - 1)
+    )
     day = first
     while day <= yesterday:
-        if not any(run.first_day <= day <= run.last_day and run.started_at >= _settled(day) for run in runs):
+        if not any(day in days and started_at >= _settled(day) for started_at, days in covered):
             return DayRange(day, yesterday)
         day += ONE_DAY
     return None

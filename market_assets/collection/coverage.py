@@ -5,12 +5,13 @@ Belongs here: the pure judgement of one (ticker, interval, UTC day). Does not be
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from market_assets.calendars import to_us, venue_calendar
 from market_assets.collection.days import ONE_DAY, DayRange, day_start
 from market_assets.sources.base import Interval
+from market_assets.store import DayState, LedgerEntry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,23 +19,13 @@ if TYPE_CHECKING:
     from market_assets.sources.base import FetchRequest
     from market_assets.universe import Ticker
 
-OK, CLOSED, HOLE, FAILED = "ok", "closed", "hole_at_source", "fetch_failed"
 
-
-class CoverageState(NamedTuple):
-    """State of one (ticker, interval, UTC day), with a detail for a person."""
-
-    ticker: str
-    interval: str
-    day: date
-    state: str
-    detail: str
-
-
-def coverage_of_failure(ticker: Ticker, windows: tuple[FetchRequest, ...], days: DayRange, cause: str) -> list[CoverageState]:
+def coverage_of_failure(
+    ticker: Ticker, windows: tuple[FetchRequest, ...], days: DayRange, cause: str
+) -> list[LedgerEntry]:
     """Return `fetch_failed` for every day and interval that was asked for in vain."""
     return [
-        CoverageState(ticker.name, request.interval.value, day, FAILED, cause)
+        LedgerEntry(ticker.name, request.interval.value, day, DayState.FETCH_FAILED, cause)
         for request in windows
         for day in days
         if request.start < day_start(day + ONE_DAY) and day_start(day) < request.end
@@ -43,7 +34,7 @@ def coverage_of_failure(ticker: Ticker, windows: tuple[FetchRequest, ...], days:
 
 def coverage_of_answer(
     ticker: Ticker, windows: tuple[FetchRequest, ...], days: DayRange, bars: pd.DataFrame, now: datetime
-) -> list[CoverageState]:
+) -> list[LedgerEntry]:
     """Return ok, closed or hole_at_source for every day of `days` that lies in an answered window.
 
     A bar is expected once its end and the feed lag have passed.
@@ -57,12 +48,18 @@ def coverage_of_answer(
                 continue
             expected = _expected(ticker, request.interval, start, end, now)
             if not expected:
-                states.append(CoverageState(ticker.name, request.interval.value, day, CLOSED, ""))
+                states.append(LedgerEntry(ticker.name, request.interval.value, day, DayState.CLOSED, ""))
                 continue
-            held = set() if mine is None else {to_us(value) for value in mine.loc[(mine >= start) & (mine < end)].tolist()}
+            held = (
+                set() if mine is None else {to_us(value) for value in mine.loc[(mine >= start) & (mine < end)].tolist()}
+            )
             missing = [value for value in expected if value not in held]
-            state, detail = (HOLE, f"{len(missing)} of {len(expected)} bars missing") if missing else (OK, "")
-            states.append(CoverageState(ticker.name, request.interval.value, day, state, detail))
+            state, detail = (
+                (DayState.HOLE_AT_SOURCE, f"{len(missing)} of {len(expected)} bars missing")
+                if missing
+                else (DayState.OK, "")
+            )
+            states.append(LedgerEntry(ticker.name, request.interval.value, day, state, detail))
     return states
 
 

@@ -5,14 +5,15 @@ Belongs here: everything between a fetch and the store. Does not belong here: fe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from market_assets.basis import action_basis, detect_basis, keep_rebased
+from market_assets.basis import AppliedSplits, action_basis, all_splits, detect_applied, keep_rebased, with_basis
 from market_assets.collection.days import whole_days
 from market_assets.collection.sanity import split_by_sanity
 from market_assets.collection.write import ScopedWrite
@@ -46,15 +47,18 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -
     action_parts: list[pd.DataFrame] = []
     scopes: list[Scope] = []
     stored_actions = snapshot.read(CORPORATE_ACTIONS, series=[ticker.name])
+    # A split that one answer names rebases the bars of every answer of the same moment.
+    answered = pd.concat([answer.actions for answer in answers], ignore_index=True).drop_duplicates(["kind", "ex_date"])
+    splits = all_splits(answered, stored_actions)
+    applied: AppliedSplits | None = None
     for answer in answers:
         interval = answer.request.interval
-        days = whole_days(answer.covered_start, answer.covered_end, answer.fetched_at)
         if answer.bars.empty and answer.rejected.empty:
             continue
+        days = whole_days(answer.covered_start, answer.covered_end, answer.fetched_at)
         scopes += [Scope(ticker.name, interval.value, day) for day in days]
         inside = set(days)
-        bars = answer.bars.loc[answer.bars["bar_start"].dt.date.isin(inside)]
-        good, bad = split_by_sanity(bars, ticker)
+        good, bad = split_by_sanity(answer.bars, ticker)
         stored = snapshot.read(
             MARKET_BARS,
             start=answer.covered_start,
@@ -62,15 +66,15 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -
             series=[ticker.name],
             intervals=[interval.value],
         )
-        good = _labelled(good, ticker, answer)
-        splits = _splits(answer.actions, stored_actions)
-        good = keep_rebased(detect_basis(good, stored, splits, ticker), stored)
-        bars_parts.append(good)
-        bad_parts.append(_labelled(bad, ticker, answer))
+        applied = detect_applied(good, stored, splits, ticker, sibling=applied, fetched_at=answer.fetched_at)
+        good = keep_rebased(with_basis(good, applied), stored)
+        bars_parts.append(_inside(_labelled(good, ticker, answer), inside))
+        # No basis is known for a price that cannot be true.
+        bad_parts.append(_inside(_labelled(bad, ticker, answer), inside).assign(basis=math.nan))
         if interval is Interval.D1:
             actions = answer.actions.loc[answer.actions["ex_date"].isin(inside)].copy()
             actions["ticker"], actions["source"] = ticker.name, answer.source
-            action_parts.append(action_basis(actions, stored_actions, splits))
+            action_parts.append(action_basis(actions, stored_actions, applied))
     if not scopes:
         empty = ScopedWrite((), (), min(answer.fetched_at for answer in answers))
         return Ingested(empty, pd.DataFrame(), pd.DataFrame())
@@ -81,6 +85,10 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -
         replacements.append(Replacement(CORPORATE_ACTIONS, pd.concat(action_parts, ignore_index=True)))
     write = ScopedWrite(tuple(replacements), tuple(scopes), min(answer.fetched_at for answer in answers))
     return Ingested(write, bars, bad)
+
+
+def _inside(bars: pd.DataFrame, days: set[date]) -> pd.DataFrame:
+    return bars.loc[bars["bar_start"].dt.date.isin(days)]
 
 
 def _labelled(bars: pd.DataFrame, ticker: Ticker, answer: FetchAnswer) -> pd.DataFrame:

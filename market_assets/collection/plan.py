@@ -42,7 +42,9 @@ class Limits:
         return cls(oldest_available(Interval.M15, now), oldest_available(Interval.H1, now))
 
 
-def plan_requests(ticker: Ticker, days: DayRange, now: datetime, fetched: FetchedDays, limits: Limits) -> list[FetchRequest]:
+def plan_requests(
+    ticker: Ticker, days: DayRange, now: datetime, fetched: FetchedDays, limits: Limits
+) -> list[FetchRequest]:
     """Return at most one request per interval, covering `days` and what is missing of the look-back before them.
 
     A look-back day counts as held once it was fetched after it had ended, feed lag included: the first collection thus
@@ -51,7 +53,6 @@ def plan_requests(ticker: Ticker, days: DayRange, now: datetime, fetched: Fetche
     if days.start >= now:
         msg = f"the days {days.first}..{days.last} have not begun at {now.isoformat()}; nothing can be collected"
         raise ValueError(msg)
-    end = min(days.end, now)
     m15_from = _first_whole_day(limits.m15, days.first - timedelta(days=LOOKBACK_M15))
     h1_from = _first_whole_day(limits.h1, days.first - timedelta(days=LOOKBACK_DAILY))
     windows = (
@@ -68,9 +69,8 @@ def plan_requests(ticker: Ticker, days: DayRange, now: datetime, fetched: Fetche
         finer = fetched.get(Interval.M15, {}) if interval is Interval.H1 else {}
         start = _first_missing(ticker, interval, window, wanted_from, now, {**fetched.get(interval, {}), **finer})
         if start is not None:
-            stop = min(end, day_start(window.last + ONE_DAY))
-            if day_start(start) < stop:
-                requests.append(FetchRequest(ticker, interval, day_start(start), stop))
+            # A window ends with its day, today's too: what the answer covers ends when the request began.
+            requests.append(FetchRequest(ticker, interval, day_start(start), day_start(window.last + ONE_DAY)))
     return requests
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from market_assets.collection import build
-from market_assets.collection.coverage import CoverageState, coverage_of_answer, coverage_of_failure
-from market_assets.collection.days import DayRange
+from market_assets.collection.coverage import coverage_of_answer, coverage_of_failure
+from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.ingest import ingest
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.errors import CollectionFailedError, SourceError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from market_assets.collection.write import ScopedWrite
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
-    from market_assets.store import Store
+    from market_assets.store import LedgerEntry, Store
     from market_assets.universe import Ticker, Universe
 
 SourceFactory = Callable[[], "MarketDataSource"]
@@ -110,22 +110,13 @@ class CollectionSession:
         A run that is killed in between leaves a record without an end, which `status` shows as interrupted.
         """
         self._days = days
-        self.store.start_collection(
-            self.run_id,
-            kind=self.kind,
-            started_at=self.now,
-            source=self.settings.source_label,
-            first_day=days.first,
-            last_day=days.last,
-        )
+        self.store.runs.start_collection(self.run_id, self.kind, self.now, self.settings.source_label)
         try:
             yield self
         finally:
             self.close()
-            self.store.record_coverage(self._coverage(), run_id=self.run_id, recorded_at=self.now)
-            self.store.finish_collection(
-                self.run_id, status=self._status(), finished_at=self._clock.now(), summary=self._summary()
-            )
+            self.store.runs.record_states(self._coverage(), self.run_id, self.now)
+            self.store.runs.finish_collection(self.run_id, self._status(), self._clock.now(), self._summary())
 
     def close(self) -> None:
         """Stop whatever is still being fetched."""
@@ -172,9 +163,16 @@ class CollectionSession:
             )
         limits = Limits.of(self._source.oldest_available, self.now)
         window = days.widened(LOOKBACK_DAILY + 1)
-        fetched = self.store.fetched_days(names, window.first, window.last)
+        fetched = self.store.fetch_times(names, window.first, window.last + ONE_DAY)
         for name in names:
-            requests = plan_requests(self.universe[name], days, self.now, fetched.get(name, {}), limits)
+            held = fetched.get(name, {})
+            requests = plan_requests(
+                self.universe[name],
+                days,
+                self.now,
+                {interval: held[interval] for interval in Interval if interval in held},
+                limits,
+            )
             self._planned[name] = requests
         # Ticker by ticker, so that the first step can go on while the later ones are still being fetched.
         self._require_pool().submit([request for name in names for request in self._planned[name]])
@@ -225,7 +223,7 @@ class CollectionSession:
                 self.settings.collection_interval_minutes,
                 self.universe,
                 self.indicators,
-                began=self.store.collection_began(),
+                began=self.store.runs.collection_began(),
             )
 
     def correlations(self, days: DayRange) -> ScopedWrite:
@@ -233,9 +231,10 @@ class CollectionSession:
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, days, self.now, self.universe)
 
-    def features_written(self, days: DayRange, frame: pd.DataFrame) -> None:
+    def features_written(self, days: DayRange, write: ScopedWrite) -> None:
         """Note that the feature rows of `days` have been committed; their days are no longer stale."""
-        self.store.clear_stale_days(list(days), before=self.store.watermark())
+        frame, read_as_of = write.replacements[0].frame, write.fetched_at
+        self.store.runs.clear_stale_days(list(days), before=read_as_of)
         self._feature_summary = {"rows": len(frame)}
         if not frame.empty:
             latest = frame.iloc[-1]
@@ -269,20 +268,24 @@ class CollectionSession:
         failed = [outcome for outcome in self.outcomes.values() if outcome.error is not None]
         if self._features_expected and not self._feature_summary:
             return "failed"
-        if self._planned and (len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)):
+        if self._planned and (
+            len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)
+        ):
             return "failed"
         return "partial" if failed else "ok"
 
     def _summary(self) -> dict[str, object]:
         return {
+            "first_day": self._days.first.isoformat(),
+            "last_day": self._days.last.isoformat(),
             "tickers": len(self._planned),
             "stored": sorted(self._stored),
             "failed": {name: outcome.message for name, outcome in self.outcomes.items() if outcome.error is not None},
             "features": self._feature_summary,
         }
 
-    def _coverage(self) -> list[CoverageState]:
-        states: list[CoverageState] = []
+    def _coverage(self) -> list[LedgerEntry]:
+        states: list[LedgerEntry] = []
         for name, outcome in self.outcomes.items():
             ticker = self.universe[name]
             if outcome.error is not None:

@@ -1,6 +1,7 @@
 """What the collector writes down about itself: runs, the state of every expected day, and days to rebuild.
 
-Belongs here: bookkeeping that is not versioned. Does not belong here: deciding states, and the fetch ledger (ledger.py).
+Belongs here: bookkeeping that is not versioned. Does not belong here: deciding states, and the fetch ledger
+(ledger.py).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from market_assets.store.frames import Arrays
     from market_assets.store.schema import Schema
 
-#: calendar days after a bar on which a feature can still depend on it: 21 sessions, with weekends and the longest holidays
+#: calendar days after a bar on which a feature can still depend on it: 21 sessions, weekends and the longest holidays
 STALE_LOOKBACK_DAYS = 45
 RUNNING = "running"
 

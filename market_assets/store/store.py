@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import sqlalchemy as sa
 
@@ -53,7 +53,7 @@ class Store:
     def __init__(self, database: Database, schema: Schema, clock: Clock | None = None) -> None:
         """Prefer `connect`."""
         self.database = database
-        self._declared = schema
+        self._schema = schema
         self._clock = clock
 
     @classmethod
@@ -76,17 +76,16 @@ class Store:
 
     def migrate(self) -> None:
         """Create or upgrade the tables and add the columns of new tickers. Safe to run concurrently."""
-        migrate.migrate(self.database, self._declared)
-        self.__dict__.pop("schema", None)
+        migrate.migrate(self.database, self._schema)
 
     def check_schema(self) -> None:
         """Raise SchemaOutdatedError, naming the remedy, unless revision and columns are this program's."""
-        migrate.check_schema(self.database, self._declared)
+        migrate.check_schema(self.database, self._schema)
 
-    @cached_property
+    @property
     def schema(self) -> Schema:
-        """The tables, including columns that the database keeps for tickers that left the universe."""
-        return migrate.with_retained_columns(self.database, self._declared)
+        """The tables, for this program's feature columns."""
+        return self._schema
 
     # --- versions -----------------------------------------------------------------------------------------------------
 
@@ -100,18 +99,18 @@ class Store:
     ) -> WriteReport:
         """Make the frames the only current rows of `scopes`, in one transaction.
 
-        A scope is skipped if a newer fetch is stored, and refused if the write would delete more than a fifth of the bars of a
-        closed day and neither earlier fetches nor `accept_deletions` confirm it. Raises ValueError for rows outside of the
-        scopes, SourceMismatchError, and StoreError when the database fails.
+        A scope is skipped if a newer fetch is stored, and refused if the write would delete more than a fifth of the
+        bars of a closed day and neither earlier fetches nor `accept_deletions` confirm it. Raises ValueError for rows
+        outside of the scopes, SourceMismatchError, and StoreError when the database fails.
         """
-        writer = VersionedWriter(self.schema, replacements, scopes, fetched_at, accept_deletions=accept_deletions)
+        writer = VersionedWriter(self._schema, replacements, scopes, fetched_at, accept_deletions=accept_deletions)
         return self.database.write(lambda connection: writer.apply(connection, self.database.backend, self._clock))
 
     @contextmanager
     def snapshot(self, as_of: datetime | None = None) -> Iterator[Snapshot]:
         """Open a consistent view of all tables, as they are or as they were known at `as_of` (aware)."""
         with self.database.reading() as connection:
-            yield Snapshot(connection, self.database.backend, self._declared, as_of)
+            yield Snapshot(connection, self.database.backend, self._schema, as_of)
 
     def read(
         self,
@@ -138,17 +137,17 @@ class Store:
         self, start: date, end: date, series: Collection[str] | None = None
     ) -> dict[tuple[str, str], set[date]]:
         """Return by (series, interval) the days in [start, end) that were ever written, in one query."""
-        table = self._declared.plain(FETCH_LEDGER)
+        table = self._schema.plain(FETCH_LEDGER)
         with self.database.reading() as connection:
-            return ledger.covered_days(connection, self.database.backend, table, start, end, series)
+            return ledger.covered_days(connection, self.database.backend, table, start=start, end=end, series=series)
 
     def fetch_times(
         self, series: Collection[str], start: date, end: date
     ) -> dict[str, dict[str, dict[date, datetime]]]:
         """Return by series and interval when each day in [start, end) was last fetched, in one query."""
-        table = self._declared.plain(FETCH_LEDGER)
+        table = self._schema.plain(FETCH_LEDGER)
         with self.database.reading() as connection:
-            return ledger.fetch_times(connection, self.database.backend, table, start, end, series)
+            return ledger.fetch_times(connection, self.database.backend, table, start=start, end=end, series=series)
 
     def now(self) -> datetime:
         """Return the instant by the clock that stamps knowledge: the database's, or the one the store was given."""
@@ -164,7 +163,7 @@ class Store:
 
     def source(self) -> str | None:
         """Return the label of the source whose rows the database holds, None before the first write."""
-        info = self._declared.plain(STORE_INFO)
+        info = self._schema.plain(STORE_INFO)
         with self.database.reading() as connection:
             query = sa.select(info.columns.value).where(info.columns.name == SOURCE_KEY)
             found: str | None = connection.execute(query).scalar_one_or_none()
@@ -175,7 +174,7 @@ class Store:
     @cached_property
     def runs(self) -> RunLog:
         """The log of collections, the ledger of states and the stale days."""
-        return RunLog(self.database, self._declared)
+        return RunLog(self.database, self._schema)
 
     def mark_features_stale(self, report: WriteReport, *, lookback_days: int = STALE_LOOKBACK_DAYS) -> set[date]:
         """Record the days whose stored feature rows stand on bars or actions that this write changed; return them."""
@@ -199,6 +198,6 @@ class Store:
         """Return the store's URL without its password."""
         return f"Store({self.database.redacted_url!r})"
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> NoReturn:
         """Refuse to be pickled: connections do not travel."""
         raise TypeError("a Store cannot be pickled; connect again in the other process")

@@ -8,6 +8,7 @@ from market_assets.sources.base import FetchRequest, Interval
 from market_assets.universe import UNIVERSE
 
 NOW = datetime(2026, 11, 18, 14, 31, tzinfo=UTC)  # a Wednesday
+TOMORROW = datetime(2026, 11, 19, tzinfo=UTC)
 LIMITS = Limits(NOW - timedelta(days=60), NOW - timedelta(days=730))
 TODAY = DayRange.of(NOW)
 QQQ, BTC, VIX = UNIVERSE["QQQ"], UNIVERSE["BTC"], UNIVERSE["VIX"]
@@ -24,16 +25,16 @@ def held(upto: datetime) -> dict[Interval, dict[date, datetime]]:
 
 def test_the_first_collection_loads_the_whole_look_back() -> None:
     planned = windows(plan_requests(QQQ, TODAY, NOW, {}, LIMITS))
-    assert planned["1d"] == (date(2025, 10, 14), NOW)
+    assert planned["1d"] == (date(2025, 10, 14), TOMORROW)
     # the limit rolls by the second: its first day, the 19th, is partial and belongs to the 1h bars; the 20th is a Sunday
-    assert planned["15m"] == (date(2026, 9, 21), NOW)
+    assert planned["15m"] == (date(2026, 9, 21), TOMORROW)
     assert planned["1h"] == (date(2025, 10, 14), datetime(2026, 9, 20, tzinfo=UTC))
 
 
 def test_an_ordinary_tick_asks_for_today_only_with_one_request_per_interval() -> None:
     fetched = held(NOW - timedelta(minutes=30))
     planned = windows(plan_requests(QQQ, TODAY, NOW, fetched, LIMITS))
-    assert planned == {"1d": (NOW.date(), NOW), "15m": (NOW.date(), NOW)}
+    assert planned == {"1d": (NOW.date(), TOMORROW), "15m": (NOW.date(), TOMORROW)}
 
 
 def test_the_first_tick_of_a_day_asks_for_the_end_of_the_day_before_too() -> None:
