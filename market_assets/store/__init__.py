@@ -5,6 +5,7 @@ Belongs here: everything that knows SQL. Does not belong here: fetching, formula
 
 from __future__ import annotations
 
+from market_assets.store.diffs import Counts
 from market_assets.store.guard import RefusedScope
 from market_assets.store.lock import CollectionLease, CollectionLock, LockState
 from market_assets.store.runs import CollectionRecord, DayState, LedgerEntry, RunLog, TickerCoverage
@@ -12,7 +13,7 @@ from market_assets.store.scopes import Scope
 from market_assets.store.snapshots import Snapshot
 from market_assets.store.store import Store, StoreDescription
 from market_assets.store.tables import VersionedTable
-from market_assets.store.versioned import Counts, Replacement, WriteReport
+from market_assets.store.versioned import Replacement, WriteReport
 
 __all__ = [
     "CollectionLease",

@@ -94,7 +94,8 @@ class Database:
             reraise=True,
         )
         with self._explained("write"):
-            return retrying(self._write_once, work)
+            result: _Result = retrying(self._write_once, work)
+            return result
 
     def _write_once(self, work: Callable[[sa.Connection], _Result]) -> _Result:
         with self.backend.writing(self.engine) as connection:
@@ -119,11 +120,12 @@ class Database:
     def _explained(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            reason = str(error.orig).strip() or type(error.orig).__name__
+        except (DBAPIError, self.backend.driver_error) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            reason = str(original).strip()
             if self.url.password:
                 reason = reason.replace(str(self.url.password), "***")
-            raise StoreError(f"cannot {verb} {self.redacted_url}: {type(error.orig).__name__}: {reason}") from error
+            raise StoreError(f"cannot {verb} {self.redacted_url}: {type(original).__name__}: {reason}") from error
 
 
 def _create_engine(url: URL) -> sa.Engine:
@@ -145,7 +147,9 @@ def _create_engine(url: URL) -> sa.Engine:
         "connect_timeout": _CONNECT_SECONDS,
         "charset": "utf8mb4",
         # strict: without it MariaDB cuts long strings and wraps numbers with a mere warning
-        "init_command": "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'",
+        "init_command": (
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
+        ),
     }
     return sa.create_engine(url, connect_args=arguments, **pooled)
 

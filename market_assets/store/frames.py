@@ -2,9 +2,9 @@
 
 Belongs here: validation of what callers hand in, and the dtypes of what they get. Does not belong here: SQL.
 
-Inside the store a batch of rows is a dict of numpy arrays by column (`Arrays`): instants are int64 microseconds UTC, dates
-datetime64[D], doubles float64 with NaN for NULL, text is object with None for NULL. Text leaves the store as object columns of
-str and None, whatever the pandas version, because pandas' own str dtype depends on what else is installed.
+Inside the store a batch of rows is a dict of numpy arrays by column (`Arrays`): instants are int64 microseconds UTC,
+dates datetime64[D], doubles float64 with NaN for NULL, text is object with None for NULL. Text leaves the store as
+object columns of str and None, because pandas' own str dtype depends on the version and on what else is installed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from market_assets.errors import NaiveTimestampError
-from market_assets.store.tables import ColumnSpec, VersionedTable
 from market_assets.store.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from market_assets.store.tables import ColumnSpec, VersionedTable
 
 Arrays = dict[str, "NDArray[Any]"]
 
@@ -81,9 +82,8 @@ def key_index(layout: VersionedTable, arrays: Mapping[str, NDArray[Any]]) -> pd.
     for spec in layout.key:
         values = arrays[spec.name]
         parts.append(values.astype(np.int64) if spec.kind is Kind.DATE else values)
-    if len(parts) == 1:
-        return pd.Index(parts[0])
-    return pd.MultiIndex.from_arrays(parts)
+    index: pd.Index = pd.Index(parts[0]) if len(parts) == 1 else pd.MultiIndex.from_arrays(parts)
+    return index
 
 
 def from_rows(kind: Kind, values: Sequence[Any]) -> NDArray[Any]:
@@ -100,6 +100,13 @@ def from_rows(kind: Kind, values: Sequence[Any]) -> NDArray[Any]:
     if kind is Kind.BOOLEAN:
         return np.array(values, dtype=np.bool_)
     return _objects(values)
+
+
+def sort_codes(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers that sort like `values`: sorting objects directly would compare them one by one in Python."""
+    if values.dtype != np.object_:
+        return values
+    return np.asarray(pd.factorize(values, sort=True)[0])
 
 
 def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
@@ -143,16 +150,17 @@ def _to_array(table: str, spec: ColumnSpec, values: pd.Series) -> NDArray[Any]:
 
 def _instants(name: str, values: pd.Series) -> NDArray[np.int64]:
     dtype = values.dtype
-    if isinstance(dtype, np.dtype) and dtype == object:
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
         for value in values:
-            if isinstance(value, datetime) and value.tzinfo is None and value is not pd.NaT:
+            if not pd.isna(value) and isinstance(value, datetime) and value.tzinfo is None:
                 raise NaiveTimestampError(f"{name}={value} has no time zone; make the column datetime64[us, UTC]")
         values = pd.to_datetime(values, utc=True)
     elif not isinstance(dtype, pd.DatetimeTZDtype):
         if getattr(dtype, "kind", "") == "M":
             raise NaiveTimestampError(f"{name} has dtype {dtype}, without a time zone; make it datetime64[us, UTC]")
         raise ValueError(f"{name} has dtype {dtype}; make it datetime64[us, UTC]")
-    return values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").view(np.int64)
+    naive: NDArray[Any] = values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    return naive.astype("datetime64[us]").view(np.int64)
 
 
 def _dates(name: str, values: pd.Series) -> NDArray[np.datetime64]:
@@ -188,7 +196,7 @@ def _texts(name: str, values: pd.Series, length: int) -> NDArray[np.object_]:
         array[nulls] = None
     for value in set(array[~nulls]):
         if not isinstance(value, str):
-            raise ValueError(f"{name} holds {value!r} ({type(value).__name__}); it takes str")
+            raise ValueError(f"{name} holds {value!r} ({type(value).__name__}); it takes str")  # noqa: TRY004 - bad row
         # A limit of one database must not be a crash on another, and MariaDB ignores trailing blanks when comparing.
         if length and (len(value) > length or value != value.rstrip()):
             raise ValueError(f"{name}={value!r}: at most {length} characters and no trailing blank")

@@ -2,10 +2,11 @@
 
 Belongs here: deciding, and remembering what was refused. Does not belong here: writing versions.
 
-Refused is a write that would delete more than a fifth of the bars stored for a UTC day that had ended when the fetch began (of
-a 1d bar: the bar). The refusal remembers a hash of the bar times that the fetch left; once two further fetches, each at least an
-hour after the one counted before it, leave the very same times, the deletion is carried out. A fetch that leaves other times
-starts the count again, one that withdraws little ends it.
+Refused is a write that would delete more than a fifth of the bars stored for a UTC day that had ended when the fetch
+began (of a 1d bar: the bar). The refusal remembers a hash of the bar times that the fetch left; once two further
+fetches, each at least an hour after the one counted before it, leave the very same times, the deletion is carried out.
+A fetch that leaves other times starts the count again, one that withdraws little ends it. Values may differ between
+these fetches: volumes of a closed day are revised for days.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from market_assets.store.frames import US_PER_DAY, Arrays
+from market_assets.store.frames import US_PER_DAY
 from market_assets.store.queries import select_arrays
-from market_assets.store.scopes import Scope, ScopeSet
 from market_assets.store.tables import PENDING_DELETIONS
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from market_assets.store.dialects import Backend
+    from market_assets.store.diffs import Diff, Rows
+    from market_assets.store.frames import Arrays
     from market_assets.store.schema import Schema
+    from market_assets.store.scopes import Scope, ScopeSet
 
 #: a write may delete one in so many bars of a closed day without being asked
 _SHARE = 5
@@ -62,28 +65,23 @@ def refuse_mass_deletions(
     connection: sa.Connection,
     backend: Backend,
     schema: Schema,
-    scopes: ScopeSet,
     *,
+    scopes: ScopeSet,
     candidates: NDArray[np.bool_],
-    stored: NDArray[np.intp],
-    withdrawn: NDArray[np.intp],
-    incoming: NDArray[np.intp],
-    incoming_times: NDArray[np.int64],
+    diff: Diff,
+    incoming: Rows,
     fetched_us: int,
     accept: bool,
 ) -> list[RefusedScope]:
-    """Return the scopes that must not be written, and record or forget refusals.
-
-    `candidates`, `stored` and `withdrawn` run parallel to `scopes` (the latter two count bars); `incoming` holds the scope position
-    of each incoming row and `incoming_times` its time.
-    """
+    """Return the scopes among the `candidates` (a mask) that must not be written; record and forget refusals."""
+    stored, withdrawn = diff.stored.per_scope(scopes), diff.withdrawn.per_scope(scopes)
     closed = scopes.days < np.datetime64(fetched_us // US_PER_DAY, "D")
-    suspicious = candidates & closed & (withdrawn * _SHARE > stored)
+    suspicious = candidates & closed & (withdrawn * _SHARE > stored) & (not accept)
     pending = _load(connection, backend, schema, scopes)
     refused: list[RefusedScope] = []
     remembered: dict[int, _Pending] = {}
-    for position in np.flatnonzero(suspicious & (not accept)):
-        times = incoming_times[incoming == position]
+    for position in np.flatnonzero(suspicious):
+        times = incoming.arrays[diff.layout.time_column][incoming.scopes == position]
         entry = _count(pending.get(int(position)), hashlib.sha256(times.tobytes()).hexdigest(), fetched_us)
         if entry.agreeing >= CONFIRMATIONS:
             continue

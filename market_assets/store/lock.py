@@ -2,9 +2,9 @@
 
 Belongs here: acquiring, renewing, releasing. Does not belong here: what is done under the lock.
 
-All times are of the database's clock, so pods need not agree on theirs. A heartbeat thread renews the lease with connections of
-its own; `check` trusts this process's monotonic clock, counted from before the last renewal was sent, so it gives up no
-later than the database does.
+All times are of the database's clock, so pods need not agree on theirs. A heartbeat thread renews the lease with
+connections of its own; `check` trusts this process's monotonic clock, counted from before the last renewal was sent, so
+it gives up no later than the database does.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class CollectionLease:
             raise LeaseLostError("the collection lock was released; acquire it again")
         if self._lost or time.monotonic() >= self._renewed_at + self._lease.total_seconds():
             raise LeaseLostError(
-                f"the lease of the collection lock ({self._lease.total_seconds():.0f} s) ended before it could be renewed; "
+                f"the lease of the collection lock ({self._lease.total_seconds():.0f} s) ended before it was renewed; "
                 "stop, and collect again: a run is idempotent"
             )
 

@@ -1,10 +1,10 @@
 """Bringing a database to this program's schema, and saying so when it is not.
 
-Belongs here: running Alembic's revisions under a lock, and adding the feature columns of new tickers beside them. Does not
-belong here: the revisions (migrations/), the tables' declarations.
+Belongs here: running Alembic's revisions under a lock, and adding the feature columns of new tickers beside them. Does
+not belong here: the revisions (migrations/), the tables' declarations.
 
-Feature columns are data (the universe), not program, so no revision knows them: `migrate` adds what is missing and never
-drops what is no longer wanted.
+Feature columns are data (the universe), not program, so no revision knows them: `migrate` adds what is missing and
+never drops what is no longer wanted.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from market_assets.errors import SchemaOutdatedError
-from market_assets.store.schema import Schema, build_schema
-from market_assets.store.tables import KNOWN_FROM, VERSIONED_TABLES
+from market_assets.store.tables import VERSIONED_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from market_assets.store.connect import Database
+    from market_assets.store.schema import Schema
 
 #: Dagster keeps its own revision in `alembic_version` and may share the database
 VERSION_TABLE = "market_assets_version"
@@ -40,9 +38,8 @@ def migrate(database: Database, schema: Schema) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        for table in (
-            one for declared in VERSIONED_TABLES for one in (schema.current(declared), schema.history(declared))
-        ):
+        # history first: a writer that finds a column in the current table takes it along to history
+        for table in (one for each in VERSIONED_TABLES for one in (schema.history(each), schema.current(each))):
             missing = _missing_columns(connection, table)
             if missing:
                 _LOG.info("adding %d columns to %s", len(missing), table.name)
@@ -58,11 +55,12 @@ def check_schema(database: Database, schema: Schema) -> None:
         if revision != head:
             if revision not in {script.revision for script in _scripts().walk_revisions()}:
                 raise SchemaOutdatedError(
-                    f"{database.redacted_url} has revision {revision}, which this program (revision {head}) does not know: "
-                    "a newer release has migrated it; upgrade this one"
+                    f"{database.redacted_url} has revision {revision}, which this program (revision {head}) does not "
+                    "know: a newer release has migrated it; upgrade this one"
                 )
             raise SchemaOutdatedError(
-                f"{database.redacted_url} has revision {revision} and this program needs {head}: run `market-assets migrate`"
+                f"{database.redacted_url} has revision {revision} and this program needs {head}: "
+                "run `market-assets migrate`"
             )
         for table in schema.metadata.sorted_tables:
             missing = _missing_columns(connection, table)
@@ -71,23 +69,6 @@ def check_schema(database: Database, schema: Schema) -> None:
                     f"{table.name} in {database.redacted_url} lacks the columns {', '.join(missing[:6])}"
                     f"{' and more' if len(missing) > 6 else ''}: run `market-assets migrate`"  # noqa: PLR2004 - a short list
                 )
-
-
-def with_retained_columns(database: Database, schema: Schema) -> Schema:
-    """Return `schema` with the columns that the database keeps for tickers that left the universe."""
-    retained: Mapping[str, tuple[str, ...]]
-    with database.reading() as connection:
-        inspector = sa.inspect(connection)
-        retained = {
-            table.name: tuple(
-                column["name"]
-                for column in inspector.get_columns(table.name)
-                if column["name"] not in {*schema.layout(table).column_names, KNOWN_FROM}
-            )
-            for table in VERSIONED_TABLES
-            if table.is_wide
-        }
-    return build_schema(schema.feature_columns, retained) if any(retained.values()) else schema
 
 
 def revision_of(database: Database) -> str | None:

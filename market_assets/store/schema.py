@@ -1,12 +1,13 @@
 """SQLAlchemy objects made from the declarations in tables.py.
 
-Belongs here: building the MetaData for a given list of feature columns. Does not belong here: creating or altering tables in
-a database (migrate.py).
+Belongs here: building the MetaData for a given list of feature columns. Does not belong here: creating or altering
+tables in a database (migrate.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,10 @@ class Schema:
         """Return a bookkeeping table."""
         return self.metadata.tables[table.name]
 
+    def is_wide(self, table: VersionedTable) -> bool:
+        """Whether the table has one column per feature."""
+        return any(declared.is_wide for declared in VERSIONED_TABLES if declared.name == table.name)
+
     def retained(self, table: VersionedTable) -> tuple[str, ...]:
         """Return the columns that the database keeps for tickers that left the universe."""
         known = {*self.layout(table).column_names, KNOWN_FROM}
@@ -81,24 +86,43 @@ def history_name(table: VersionedTable) -> str:
     return f"{table.name}_history"
 
 
-def build_schema(feature_columns: Sequence[str], retained: Mapping[str, Sequence[str]] | None = None) -> Schema:
-    """Return the schema for `feature_columns`; raise StoreError above 300 tickers.
-
-    `retained` names, per versioned table, columns of tickers that left the universe: they keep their values in every version
-    already stored and are NULL in new ones.
-    """
+def build_schema(feature_columns: Sequence[str]) -> Schema:
+    """Return the schema for `feature_columns`; raise StoreError above 300 tickers."""
     tickers = sum(name.endswith(_TICKER_SUFFIX) for name in feature_columns)
     if tickers > MAX_FEATURE_TICKERS:
         raise StoreError(
             f"{tickers} tickers have feature columns and one database takes {MAX_FEATURE_TICKERS}: "
             "split the universe over several deployments, each with its own DATABASE_URL (sharding, see the README)"
         )
+    return _build(tuple(feature_columns), ())
+
+
+def with_retained_columns(connection: sa.Connection, schema: Schema, tables: Iterable[VersionedTable]) -> Schema:
+    """Return `schema` with the columns that the database has and the universe has not, of those `tables` that are wide.
+
+    They belong to tickers that left the universe, or that a newer release has just added: they keep their values in
+    every version already stored and are NULL in new ones. Looked up in each write, as another process may migrate.
+    """
+    retained: list[tuple[str, tuple[str, ...]]] = []
+    for table in tables:
+        if not schema.is_wide(table):
+            continue
+        with connection.execute(sa.select(sa.text("*")).select_from(schema.current(table)).where(sa.false())) as result:
+            present = tuple(result.keys())
+        known = {*schema.layout(table).column_names, KNOWN_FROM}
+        retained.append((table.name, tuple(name for name in present if name not in known)))
+    return _build(schema.feature_columns, tuple(retained)) if any(names for _, names in retained) else schema
+
+
+@lru_cache(maxsize=8)
+def _build(feature_columns: tuple[str, ...], retained: tuple[tuple[str, tuple[str, ...]], ...]) -> Schema:
+    kept_columns = dict(retained)
     metadata = sa.MetaData()
     layouts: dict[str, VersionedTable] = {}
     for declared in VERSIONED_TABLES:
         layout = declared.with_features(feature_columns)
         layouts[layout.name] = layout
-        kept = tuple(ColumnSpec(name, Kind.DOUBLE, nullable=True) for name in (retained or {}).get(layout.name, ()))
+        kept = tuple(ColumnSpec(name, Kind.DOUBLE, nullable=True) for name in kept_columns.get(layout.name, ()))
         values = (*layout.compared, *layout.carried, *kept)
         # SQLite: one b-tree ordered by the key instead of two; wide rows are better off with a rowid
         narrow = not declared.is_wide
@@ -106,7 +130,7 @@ def build_schema(feature_columns: Sequence[str], retained: Mapping[str, Sequence
         _table(metadata, history_name(layout), (*layout.key, *CURRENT_EXTRA), (*values, *HISTORY_EXTRA), narrow=narrow)
     for plain in PLAIN_TABLES:
         _table(metadata, plain.name, plain.key, plain.values, narrow=True)
-    return Schema(metadata, tuple(feature_columns), MappingProxyType(layouts))
+    return Schema(metadata, feature_columns, MappingProxyType(layouts))
 
 
 def _table(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,14 +74,13 @@ class ScopeSet:
     def runs(self) -> list[DayRun]:
         """Return the scopes as few runs of days; a run may span days that are not in the set."""
         runs: list[DayRun] = []
-        for (series, interval), group in groupby(self.scopes, key=lambda scope: (scope.series, scope.interval)):
-            first = last = next(group).day
-            for scope in group:
-                if scope.day - last > _JOIN_GAP:
-                    runs.append(DayRun(series, interval, first, last))
-                    first = scope.day
-                last = scope.day
-            runs.append(DayRun(series, interval, first, last))
+        for scope in self.scopes:
+            last = runs[-1] if runs else None
+            same = last is not None and (last.series, last.interval) == (scope.series, scope.interval)
+            if last is not None and same and scope.day - last.last <= _JOIN_GAP:
+                runs[-1] = DayRun(last.series, last.interval, last.first, scope.day)
+            else:
+                runs.append(DayRun(scope.series, scope.interval, scope.day, scope.day))
         return runs
 
 

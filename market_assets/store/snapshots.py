@@ -5,7 +5,7 @@ Belongs here: reading versions into frames. Does not belong here: writing, or wh
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING
 
@@ -14,17 +14,29 @@ import sqlalchemy as sa
 
 from market_assets.clock import ensure_utc
 from market_assets.errors import StoreError
-from market_assets.store.frames import NO_INSTANT, Arrays, concatenate, row_count, take, to_frame
+from market_assets.store.frames import NO_INSTANT, Arrays, concatenate, row_count, sort_codes, take, to_frame
 from market_assets.store.queries import select_arrays
 from market_assets.store.schema import CURRENT_EXTRA, HISTORY_EXTRA
 from market_assets.store.tables import KNOWLEDGE_COUNTER, KNOWN_FROM, KNOWN_TO, REMOVED, ColumnSpec, VersionedTable
 from market_assets.store.types import to_micros
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     import pandas as pd
 
     from market_assets.store.dialects import Backend
     from market_assets.store.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Which rows of a table are wanted."""
+
+    start: datetime | date | None
+    end: datetime | date | None
+    series: Collection[str] | None
+    intervals: Collection[str] | None
 
 
 class Snapshot:
@@ -39,12 +51,12 @@ class Snapshot:
         self._schema = schema
         counter = schema.plain(KNOWLEDGE_COUNTER).columns.stamp
         # The first query of the transaction: from here on every read sees the same state.
-        stamp = connection.execute(sa.select(counter)).scalar_one_or_none()
+        stamp: datetime | None = connection.execute(sa.select(counter)).scalar_one_or_none()
         if stamp is None:
             raise StoreError("the table knowledge_counter has no row: run `market-assets migrate`")
         self._as_of = None if as_of is None else ensure_utc(as_of, "as_of")
-        #: knowledge instant that the reads stand on: a later read with `as_of` set to it returns the same rows. An `as_of`
-        #: after the last commit is brought back to that commit, because new versions may still be stamped before it.
+        #: knowledge instant that the reads stand on: a later read with `as_of` set to it returns the same rows. An
+        #: `as_of` after the last commit is brought back to that commit: a version to come may be stamped before it.
         self.watermark: datetime = stamp if self._as_of is None else min(stamp, self._as_of)
 
     def read(
@@ -59,20 +71,25 @@ class Snapshot:
     ) -> pd.DataFrame:
         """Return the rows of `table` with time in [start, end), sorted by key.
 
-        `start` and `end` are aware datetimes or, meaning 00:00 UTC, dates; `series` and `intervals` select by the parts of
-        the scope. `columns` picks values; the key and `known_from` are always there. Times are datetime64[us, UTC], dates
-        datetime.date, values float64, text str or None.
+        `start` and `end` are aware datetimes or, meaning 00:00 UTC, dates; `series` and `intervals` select by the parts
+        of the scope. `columns` picks values; the key and `known_from` are always there. Times are datetime64[us, UTC],
+        dates datetime.date, values float64, counts int64, text str or None.
         """
         layout = self._schema.layout(table)
+        window = _Window(start, end, series, intervals)
         specs = (*_picked(layout, columns), *CURRENT_EXTRA)
-        parts = [self._select(layout, self._schema.current(table), specs, start, end, series, intervals)]
-        if self._as_of is not None:
-            known = self._schema.current(table).columns[KNOWN_FROM] <= self._as_of
-            parts = [self._select(layout, self._schema.current(table), specs, start, end, series, intervals, known)]
-            at = self._schema.history(table).columns
-            valid = sa.and_(at[KNOWN_FROM] <= self._as_of, at[KNOWN_TO] > self._as_of)
-            parts.append(self._select(layout, self._schema.history(table), specs, start, end, series, intervals, valid))
-        return to_frame(specs, _sorted(concatenate(parts), layout.key_names))
+        current, history = self._schema.current(table), self._schema.history(table)
+        if self._as_of is None:
+            rows = self._select(layout, current, specs, window)
+        else:
+            since = current.columns[KNOWN_FROM] <= self._as_of
+            then = sa.and_(history.columns[KNOWN_FROM] <= self._as_of, history.columns[KNOWN_TO] > self._as_of)
+            parts = [
+                self._select(layout, current, specs, window, since),
+                self._select(layout, history, specs, window, then),
+            ]
+            rows = concatenate(parts)
+        return to_frame(specs, _sorted(rows, layout.key_names))
 
     def versions(
         self,
@@ -86,22 +103,20 @@ class Snapshot:
     ) -> pd.DataFrame:
         """Return every version of the rows that `read` would consider, sorted by key and `known_from`.
 
-        `known_to` is NaT for the version in force; `removed` says that a version ended because the source withdrew the row.
-        With an `as_of`, versions that began later are left out and endings that came later are not told.
+        `known_to` is NaT for the version in force; `removed` says that a version ended because the source withdrew the
+        row. With an `as_of`, versions that began later are left out and endings that came later are not told.
         """
         layout = self._schema.layout(table)
+        window = _Window(start, end, series, intervals)
         specs = (*_picked(layout, columns), *CURRENT_EXTRA)
         current, history = self._schema.current(table), self._schema.history(table)
-        known: list[list[sa.ColumnElement[bool]]] = [[], []]
-        if self._as_of is not None:
-            known = [[one.columns[KNOWN_FROM] <= self._as_of] for one in (current, history)]
-        open_versions = self._select(layout, current, specs, start, end, series, intervals, *known[0])
+        open_versions = self._select(layout, current, specs, window, *self._begun(current))
         count = row_count(open_versions)
         open_versions |= {
             KNOWN_TO: np.full(count, NO_INSTANT, dtype=np.int64),
             REMOVED: np.zeros(count, dtype=np.bool_),
         }
-        closed = self._select(layout, history, (*specs, *HISTORY_EXTRA), start, end, series, intervals, *known[1])
+        closed = self._select(layout, history, (*specs, *HISTORY_EXTRA), window, *self._begun(history))
         rows = concatenate([open_versions, closed])
         if self._as_of is not None:
             later = rows[KNOWN_TO] > to_micros(self._as_of)
@@ -109,26 +124,26 @@ class Snapshot:
             rows[REMOVED][later] = False
         return to_frame((*specs, *HISTORY_EXTRA), _sorted(rows, (*layout.key_names, KNOWN_FROM)))
 
+    def _begun(self, table: sa.Table) -> list[sa.ColumnElement[bool]]:
+        return [] if self._as_of is None else [table.columns[KNOWN_FROM] <= self._as_of]
+
     def _select(
         self,
         layout: VersionedTable,
         table: sa.Table,
         specs: Sequence[ColumnSpec],
-        start: datetime | date | None,
-        end: datetime | date | None,
-        series: Collection[str] | None,
-        intervals: Collection[str] | None,
+        window: _Window,
         *where: sa.ColumnElement[bool],
     ) -> Arrays:
         conditions = list(where)
         time_column = table.columns[layout.time_column]
-        if start is not None:
-            conditions.append(time_column >= _bound(layout, start, "start"))
-        if end is not None:
-            conditions.append(time_column < _bound(layout, end, "end"))
+        if window.start is not None:
+            conditions.append(time_column >= _bound(layout, window.start, "start"))
+        if window.end is not None:
+            conditions.append(time_column < _bound(layout, window.end, "end"))
         for wanted, name, what in (
-            (series, layout.series_column, "series"),
-            (intervals, layout.interval_column, "intervals"),
+            (window.series, layout.series_column, "series"),
+            (window.intervals, layout.interval_column, "intervals"),
         ):
             if wanted is None:
                 continue
@@ -154,7 +169,7 @@ def _bound(layout: VersionedTable, value: datetime | date, name: str) -> datetim
     if layout.time_is_date:
         if isinstance(value, datetime):
             raise TypeError(
-                f"{name}={value} is an instant, but {layout.name}.{layout.time_column} holds dates; pass a datetime.date"
+                f"{name}={value} is an instant and {layout.name}.{layout.time_column} holds dates; pass a datetime.date"
             )
         return value
     if isinstance(value, datetime):
@@ -164,11 +179,5 @@ def _bound(layout: VersionedTable, value: datetime | date, name: str) -> datetim
 
 def _sorted(rows: Arrays, names: Sequence[str]) -> Arrays:
     # lexsort sorts by the last key first
-    order = np.lexsort([_codes(rows[name]) for name in reversed(names)])
+    order = np.lexsort([sort_codes(rows[name]) for name in reversed(names)])
     return take(rows, order)
-
-
-def _codes(values: np.ndarray) -> np.ndarray:
-    if values.dtype != object:
-        return values
-    return np.unique(values, return_inverse=True)[1]

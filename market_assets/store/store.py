@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import sqlalchemy as sa
 
 from market_assets.columns import feature_columns as universe_feature_columns
-from market_assets.store import ledger, migrate
+from market_assets.store import ledger, migrate, user_tables
 from market_assets.store.connect import Database
 from market_assets.store.runs import STALE_LOOKBACK_DAYS, RunLog
 from market_assets.store.schema import Schema, build_schema
@@ -168,6 +168,10 @@ class Store:
             query = sa.select(info.columns.value).where(info.columns.name == SOURCE_KEY)
             found: str | None = connection.execute(query).scalar_one_or_none()
             return found
+
+    def read_crypto_prices(self, table: str, start: datetime, end: datetime) -> pd.DataFrame:
+        """Read the user's own table of crypto prices; see `user_tables.read_crypto_prices`."""
+        return user_tables.read_crypto_prices(self.database, table, start, end)
 
     # --- bookkeeping --------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """The tables, as declarations.
 
-Belongs here: which tables exist, their keys and columns, and how a row maps to its scope. Does not belong here: SQL types
-(types.py), the SQLAlchemy objects made from these declarations (schema.py), reading and writing.
+Belongs here: which tables exist, their keys and columns, and how a row maps to its scope. Does not belong here: SQL
+types (types.py), the SQLAlchemy objects made from these declarations (schema.py), reading and writing.
 
-A versioned table has *key*, *compared* columns (a change makes a new version) and *carried* columns (stored with the version,
-never by themselves a change). Of each there is a current table and a `_history` table of closed versions.
+A versioned table has *key*, *compared* columns (a change makes a new version) and *carried* columns (stored with the
+version, never by themselves a change). Of each there is a current table and a `_history` table of closed versions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FEATURES = ColumnSpec("*", Kind.DOUBLE, nullable=True)
 class VersionedTable:
     """One versioned table: its columns, and how a row maps to the scope (series, interval, UTC day) it belongs to.
 
-    A table without a series or interval column has a fixed one; the fixed intervals keep the scopes of tables that share a
+    A table without a series or interval column has a fixed one; fixed intervals keep the scopes of tables that share a
     series apart (`crypto_correlations` and `crypto_ml_features_materialized` are both by crypto symbol).
     """
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 
 from market_assets.store.frames import NO_INSTANT, Arrays, row_count
-from market_assets.store.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
+    import sqlalchemy as sa
     from numpy.typing import NDArray
 
     from market_assets.store.scopes import ScopeSet
+    from market_assets.store.types import Kind
 
 
 class Backend(ABC):
@@ -30,11 +30,10 @@ class Backend(ABC):
 
     #: what `Store.describe` calls it
     label: ClassVar[str]
-    #: text of `quote(name)`s and placeholders of the driver
-    placeholder: ClassVar[str] = "%s"
-    #: isolation of reading transactions; None keeps the engine's
+    #: base class of the driver's errors; bulk paths that use the driver directly raise them unwrapped
+    driver_error: ClassVar[type[Exception]]
+    #: execution options of reading and of writing transactions
     read_options: ClassVar[dict[str, Any]] = {}
-    #: options of writing transactions
     write_options: ClassVar[dict[str, Any]] = {}
 
     @contextmanager

@@ -45,11 +45,13 @@ class MariaDbBackend(Backend):
     """MariaDB or MySQL; writers run READ COMMITTED behind the ledger's row locks, readers REPEATABLE READ."""
 
     label = "mariadb"
+    driver_error = pymysql.MySQLError
     read_options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012 - ClassVar in the base
 
     def now(self, connection: sa.Connection) -> datetime:
         """Return UTC_TIMESTAMP(6)."""
-        return datetime.replace(connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one(), tzinfo=UTC)
+        now: datetime = connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one()
+        return now.replace(tzinfo=UTC)
 
     def micros(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """Return the microseconds since the epoch, by date arithmetic: UNIX_TIMESTAMP would use the session's zone."""

@@ -1,7 +1,7 @@
 """PostgreSQL 15 or newer, through psycopg 3.
 
-Belongs here: what only PostgreSQL needs. Large batches go through binary COPY into a temporary table that is analysed before
-it is joined (un-ANALYZEd, the planner took a hundred times as long).
+Belongs here: what only PostgreSQL needs. Large batches go through binary COPY into a temporary table that is analysed
+before it is joined (un-ANALYZEd, the planner took a hundred times as long).
 """
 
 from __future__ import annotations
@@ -65,10 +65,11 @@ class PostgresqlBackend(Backend):
     """PostgreSQL; writers run READ COMMITTED behind the ledger's row locks, readers REPEATABLE READ."""
 
     label = "postgresql"
+    driver_error = psycopg.Error
     read_options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # noqa: RUF012 - ClassVar in the base
 
     def now(self, connection: sa.Connection) -> datetime:
-        """Return clock_timestamp(); now() would be the start of the transaction."""
+        """Ask `clock_timestamp`, because `now` would be the start of the transaction."""
         return connection.execute(
             sa.select(sa.type_coerce(sa.func.clock_timestamp(), sa.DateTime(timezone=True)))
         ).scalar_one()
@@ -138,7 +139,7 @@ class PostgresqlBackend(Backend):
         if not isinstance(driver, psycopg.Connection):
             raise TypeError(f"expected a psycopg connection, got {type(driver).__name__}")
         statement = f"COPY {_STAGE} ({names}) FROM STDIN (FORMAT BINARY)"
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[arg-type] - names are ours
+        with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             copy.set_types([_COPY_TYPES[table.columns[name].info["kind"]] for name in arrays])
             for row in self.rows(table, arrays):
                 copy.write_row(row)

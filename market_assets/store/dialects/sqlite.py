@@ -1,7 +1,7 @@
 """SQLite: the embedded default.
 
-Belongs here: what only SQLite needs. Writers start with BEGIN IMMEDIATE: a deferred one that reads first fails with "database
-is locked" when it comes to write, whatever the timeout.
+Belongs here: what only SQLite needs. Writers start with BEGIN IMMEDIATE: a deferred one that reads first fails with
+"database is locked" when it comes to write, whatever the timeout.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SqliteBackend(Backend):
     """SQLite in WAL mode. The process's own clock is the database's clock."""
 
     label = "sqlite"
-    placeholder = "?"
+    driver_error = sqlite3.Error
     write_options = {IMMEDIATE: True}  # noqa: RUF012 - ClassVar in the base class
 
     def now(self, connection: sa.Connection) -> datetime:  # noqa: ARG002

@@ -1,19 +1,22 @@
 """First tables: versioned tables with their histories, and the store's bookkeeping.
 
-Revision 0001, after nothing. Self-contained on purpose: it does not follow later changes of the declarations. MariaDB commits
-every DDL statement by itself, so each step can meet what an interrupted run left behind.
+Revision 0001, after nothing. Self-contained on purpose: it does not follow later changes of the declarations. MariaDB
+commits every DDL statement by itself, so each step can meet what an interrupted run left behind.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
 from market_assets.store.types import UtcTimestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 revision = "0001"
 down_revision = None
@@ -64,7 +67,7 @@ def _doubles(*names: str) -> list[sa.Column[Any]]:
     return [sa.Column(name, sa.Double(), nullable=True) for name in names]
 
 
-def _versioned(name: str, key: list[str], make: Any, *, narrow: bool = True) -> None:
+def _versioned(name: str, key: list[str], make: Callable[[], list[sa.Column[Any]]], *, narrow: bool = True) -> None:
     rowid = {"sqlite_with_rowid": not narrow}
     op.create_table(name, *make(), _at("known_from"), sa.PrimaryKeyConstraint(*key), **_OPTIONS, **rowid)
     op.create_table(
