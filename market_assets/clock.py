@@ -62,6 +62,7 @@ class OffsetClock:
 def ensure_utc(value: datetime, name: str) -> datetime:
     """Return `value` in UTC; raise NaiveTimestampError if it has no time zone."""
     if value.tzinfo is None or value.utcoffset() is None:
-        msg = f"{name}={value.isoformat()} has no time zone; pass a timezone-aware datetime such as 2026-01-02T14:30:00+00:00"
-        raise NaiveTimestampError(msg)
+        raise NaiveTimestampError(
+            f"{name}={value.isoformat()} has no time zone; pass an aware datetime such as 2026-01-02T14:30:00+00:00"
+        )
     return value.astimezone(UTC)

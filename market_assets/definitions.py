@@ -1,11 +1,13 @@
 """Everything is wired here, and nowhere else: `build_definitions(...)` and `defs`.
 
-Belongs here: which assets, jobs, schedules and resources make up the code location. Does not belong here: their content.
+Belongs here: which assets, jobs, schedules and resources make up the code location. Does not belong here: their
+content.
 """
 
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -17,8 +19,10 @@ from market_assets.indicators import INDICATORS, Indicator
 from market_assets.partitions import daily_partitions
 from market_assets.resources import Progress, SourceFactory, build_resources
 from market_assets.settings import Settings, configure_logging
-from market_assets.store import Store
 from market_assets.universe import UNIVERSE, Universe
+
+if TYPE_CHECKING:
+    from market_assets.store import Store
 
 
 def build_definitions(

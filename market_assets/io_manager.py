@@ -1,9 +1,9 @@
-"""The IO manager: everything that assets produce enters the database here, and what they read of each other leaves it here.
+"""The IO manager: what assets produce enters the database here, and what they read of each other leaves it here.
 
 Belongs here: the translation between a Dagster step and the store. Does not belong here: SQL, and what the rows mean.
 
-Dagster's own DbIOManager is not used: its delete and insert are not atomic, it inserts by position, drops the zone of window
-bounds and wipes a partition on an empty frame.
+Dagster's own DbIOManager is not used: its delete and insert are not atomic, it inserts by position, drops the zone of
+window bounds and wipes a partition on an empty frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import dagster as dg
 
 from market_assets.collection.build import read_ticker_log
 from market_assets.collection.write import ScopedWrite
-from market_assets.partitions import RANGE_START_TAG
 from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class VersionedIOManager(dg.IOManager):
         self._store.mark_features_stale(report)
         context.add_output_metadata(_report_metadata(report, obj))
         for refused in report.refused:
-            context.log.warning(f"kept the stored rows of {refused.scope}: {refused.reason}")
+            context.log.warning("kept the stored rows of %s: %s", refused.scope, refused.reason)
 
     def load_input(self, context: dg.InputContext) -> TickerLog:
         """Return the bars and corporate actions of the upstream ticker in the mapped window."""
@@ -72,7 +71,8 @@ def _report_metadata(report: WriteReport, written: ScopedWrite) -> dict[str, Any
     for table, counts in report.tables.items():
         if counts.inserted or counts.changed or counts.removed or counts.unchanged:
             metadata[f"write/{table}"] = (
-                f"{counts.inserted} new, {counts.changed} revised, {counts.removed} withdrawn, {counts.unchanged} unchanged"
+                f"{counts.inserted} new, {counts.changed} revised, {counts.removed} withdrawn, "
+                f"{counts.unchanged} unchanged"
             )
     if report.skipped:
         metadata["write/skipped_scopes"] = dg.MetadataValue.text(

@@ -56,7 +56,7 @@ def days_of_tags(tags: dict[str, str], now: datetime) -> DayRange:
 
 
 def clamp(days: DayRange, settings: Settings, now: datetime) -> DayRange | None:
-    """Cut `days` to the partitions that exist at `now`; None if nothing remains. Dagster does not validate range tags."""
+    """Cut `days` to the partitions that exist at `now`, None if none is left: Dagster does not validate range tags."""
     first = max(days.first, settings.collection_start_date)
     last = min(days.last, now.astimezone(UTC).date())
     return DayRange(first, last) if first <= last else None

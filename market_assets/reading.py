@@ -1,7 +1,7 @@
 """Reading feature rows back for people and programs.
 
-Belongs here: the latest row, a range of rows, and what stands beside a value (age, reason). Does not belong here: printing,
-and anything of Dagster.
+Belongs here: the latest row, a range of rows, and what stands beside a value (age, reason). Does not belong here:
+printing, and anything of Dagster.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FeatureRow:
     reasons: dict[str, str]
     #: per ticker: what to know beside the numbers
     notes: dict[str, list[str]]
-    #: per ticker: minutes since the price bar's end, open-market minutes of staleness, state of the venue (open, closed)
+    #: per ticker: minutes since the price bar's end, open-market minutes of staleness, the venue's state (open, closed)
     ages: dict[str, tuple[float, float, str]]
     resolution: dict[str, str]
     origin: str

@@ -65,7 +65,7 @@ def run_collection(
     accept_deletions: bool = False,
     progress: Progress | None = None,
 ) -> RunOutcome:
-    """Run the collect job over `days` in this process and on the local Dagster instance; never raise for a failed step."""
+    """Run the collect job over `days` in this process on the local Dagster instance; never raise for a failed step."""
     ensure_dagster_home()
     # A run's events are written in batches: one commit per event costs more than the run itself on a slow disk.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")

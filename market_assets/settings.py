@@ -10,7 +10,7 @@ import logging
 import os
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +21,8 @@ from sqlalchemy.exc import ArgumentError
 from market_assets.calendars import ALLOWED_INTERVALS
 from market_assets.errors import SettingsError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _SECRET_FIELDS = frozenset({"database_url", "mysql_password", "postgres_password"})
 
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
     )
     yahoo_base_url: str | None = Field(
         None,
-        description="Root of a server that speaks Yahoo's protocol, such as `market-assets simulate`; unset: Yahoo itself.",
+        description="Root of a server that speaks Yahoo's protocol (`market-assets simulate`); unset: Yahoo itself.",
     )
     yahoo_timeout_seconds: float = Field(20.0, gt=0.0, le=300.0, description="Seconds until a request is given up.")
     yahoo_attempts: int = Field(3, ge=1, le=10, description="How often one request is tried.")
@@ -146,8 +148,8 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def load(cls, **overrides: Any) -> Settings:
-        """Read the settings from the environment; raise SettingsError naming every bad field, its value and the remedy."""
+    def load(cls, **overrides: Any) -> Settings:  # noqa: ANN401 - pydantic checks each value
+        """Read the environment; raise SettingsError naming every bad field, its value and the remedy."""
         try:
             return cls(**overrides)
         except ValidationError as error:
@@ -165,7 +167,7 @@ class Settings(BaseSettings):
 
     def simulated_at(self, base_url: str) -> Settings:
         """Return these settings with the source at `base_url` and the embedded database of simulated rows."""
-        databases = {name: None for name in ("database_url", "mysql_host", "postgres_host")}
+        databases = dict.fromkeys(("database_url", "mysql_host", "postgres_host"))
         return self.model_copy(update={**databases, "yahoo_base_url": base_url})
 
     @property
@@ -198,7 +200,7 @@ def configure_logging(level: LogLevel) -> None:
     logging.getLogger("market_assets").setLevel(level)
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: ErrorDetails) -> str:
     field = ".".join(str(part) for part in problem["loc"])
     message = str(problem["msg"]).removeprefix("Value error, ")
     if not field:

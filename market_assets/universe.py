@@ -6,11 +6,14 @@ documentation are derived from this table, so adding a ticker is one line here a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Category(StrEnum):
@@ -141,7 +144,7 @@ UNIVERSE = Universe(
         _etf("USO", Category.COMMODITIES, "US oil ETF (reverse split 1:8 on 2020-04-29)"),
         Ticker("EURUSD", "EURUSD=X", Category.CURRENCIES, "FX", "USD per EUR", "Euro in US dollars"),
         Ticker("GBPUSD", "GBPUSD=X", Category.CURRENCIES, "FX", "USD per GBP", "Pound sterling in US dollars"),
-        # JPYUSD=X exists at Yahoo but has too few significant digits: JPY=X (USD/JPY, about 150) is fetched and inverted.
+        # JPYUSD=X exists at Yahoo but has too few significant digits: JPY=X (about 150 yen a dollar) is inverted.
         Ticker(
             "JPYUSD",
             "JPY=X",

@@ -20,6 +20,9 @@ CORRELATIONS_KEY = dg.AssetKey("crypto_correlations")
 CRYPTO_KEY = dg.AssetKey("crypto_ml_features_materialized")
 TICK_KEY = dg.AssetKey("tick")
 
+#: what an asset shows beside a materialization
+Metadata = dict[str, Any]
+
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -61,9 +64,9 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 def _cell(value: object) -> str:
     if value is None or value != value:  # noqa: PLR0124 - NaN and NaT
-        return "–"
+        return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
     if hasattr(value, "strftime"):
-        return value.strftime("%Y-%m-%d %H:%M" if hasattr(value, "hour") else "%Y-%m-%d")
+        return str(value.strftime("%Y-%m-%d %H:%M" if hasattr(value, "hour") else "%Y-%m-%d"))
     return str(value)

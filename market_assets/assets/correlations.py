@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from market_assets.assets.common import CORRELATIONS_KEY, column_schema, preview, ticker_key
+from market_assets.assets.common import CORRELATIONS_KEY, Metadata, column_schema, preview, ticker_key
 from market_assets.assets.fan_in import fan_in_asset
 from market_assets.collection.correlated import high_pairs
 from market_assets.collection.session import CollectionSession
@@ -34,7 +34,7 @@ def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefini
         write = collection.correlations(days_of(context))
         frame = write.replacements[0].frame
         threshold = collection.settings.high_correlation_threshold
-        metadata: dict[str, object] = {"dagster/row_count": len(frame), "high_correlation_threshold": threshold}
+        metadata: Metadata = {"dagster/row_count": len(frame), "high_correlation_threshold": threshold}
         if not frame.empty:
             columns = ["crypto", "ticker", "sessions", "session", "correlation", "pairs"]
             metadata["preview"] = preview(frame, columns, 12)

@@ -5,7 +5,15 @@ Belongs here: the asset. Does not belong here: the join (`crypto_join.py`).
 
 import dagster as dg
 
-from market_assets.assets.common import CORRELATIONS_KEY, CRYPTO_KEY, FEATURES_KEY, OWNERS, column_schema, preview
+from market_assets.assets.common import (
+    CORRELATIONS_KEY,
+    CRYPTO_KEY,
+    FEATURES_KEY,
+    OWNERS,
+    Metadata,
+    column_schema,
+    preview,
+)
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.columns import VIX_FEAR_INDEX, feature_columns
@@ -34,7 +42,7 @@ def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[s
     @dg.asset(
         key=CRYPTO_KEY,
         group_name="features",
-        description="Crypto rows joined as-of with the features and correlations known at their time; never a date join.",
+        description="Crypto rows joined as-of with the features and correlations known at their time, never by date.",
         kinds={"python", "table"},
         owners=OWNERS,
         metadata={**column_schema(columns), "dagster/table_name": "crypto_ml_features_materialized"},
@@ -48,7 +56,7 @@ def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[s
     ) -> dg.Output[ScopedWrite]:
         write = collection.crypto_rows(days_of(context))
         frame = write.replacements[0].frame
-        metadata: dict[str, object] = {"dagster/row_count": len(frame)}
+        metadata: Metadata = {"dagster/row_count": len(frame)}
         if not frame.empty:
             metadata["preview"] = preview(
                 frame, ["symbol", "timestamp", "price", "ml_qqq_price", "ml_nasdaq_correlation"]

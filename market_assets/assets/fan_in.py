@@ -2,8 +2,8 @@
 
 Belongs here: the one layout by which Dagster 1.13 does that. Does not belong here: any particular asset.
 
-A plain dependency on a step that yielded no output skips the dependent step. Dagster skips a fan-in input only if all of its
-sources are missing; with the always-materialized `tick` asset among them the step runs whatever failed.
+A plain dependency on a step that yielded no output skips the dependent step. Dagster skips a fan-in input only if all
+of its sources are missing; with the always-materialized `tick` asset among them the step runs whatever failed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,7 @@ def fan_in_asset(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def _graph(**sources: Any) -> Any:
+    def _graph(**sources: Any) -> Any:  # noqa: ANN401 - what Dagster composes with has no public type
         return _compute(list(sources.values()))
 
     return _graph

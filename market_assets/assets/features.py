@@ -12,6 +12,7 @@ from market_assets.assets.common import (
     FEATURES_KEY,
     OWNERS,
     TICK_KEY,
+    Metadata,
     column_schema,
     indicator_key,
     preview,
@@ -109,8 +110,8 @@ def build_features_asset(
     )
 
 
-def _metadata(frame: pd.DataFrame, columns: Sequence[str], target: int) -> dict[str, object]:
-    metadata: dict[str, object] = {"dagster/row_count": len(frame), "target": target}
+def _metadata(frame: pd.DataFrame, columns: Sequence[str], target: int) -> Metadata:
+    metadata: Metadata = {"dagster/row_count": len(frame), "target": target}
     if frame.empty:
         return metadata
     latest = frame.iloc[-1]

@@ -5,14 +5,13 @@ Belongs here: the indicator factory. Does not belong here: the formulas (`indica
 
 import dagster as dg
 
-from market_assets.assets.common import OWNERS, column_schema, indicator_key, preview, sparkline, ticker_key
+from market_assets.assets.common import OWNERS, Metadata, column_schema, indicator_key, preview, sparkline, ticker_key
 from market_assets.collection.build import build_indicator
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.indicators import Indicator
 from market_assets.metrics import TickerLog
 from market_assets.partitions import days_of, lookback_mapping
-from market_assets.universe import Universe
 
 _COLUMNS = (
     ("indicator", "string", "name in the registry"),
@@ -23,9 +22,7 @@ _COLUMNS = (
 )
 
 
-def build_indicator_asset(
-    indicator: Indicator, universe: Universe, partitions: dg.PartitionsDefinition[str]
-) -> dg.AssetsDefinition:
+def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """Return the asset of `indicator`; it loads the look-back of its tickers through the IO manager."""
     low, high = indicator.plausible
     mapping = lookback_mapping(indicator.lookback_days)
@@ -58,14 +55,14 @@ def build_indicator_asset(
         write = build_indicator(
             indicator,
             logs,
-            collection.store.watermark(),
             days,
             collection.now,
-            collection.settings.collection_interval_minutes,
+            read_as_of=collection.store.watermark(),
+            interval_minutes=collection.settings.collection_interval_minutes,
         )
         frame = write.replacements[0].frame
         values = frame["value"]
-        metadata: dict[str, object] = {
+        metadata: Metadata = {
             "dagster/row_count": len(frame),
             "non_null": int(values.notna().sum()),
             "preview": preview(frame, ["observed_at", "value", "reason"]),

@@ -27,7 +27,7 @@ def build_assets(
 ) -> list[dg.AssetsDefinition]:
     """Return the assets of the graph: tickers, indicators, the feature row and what stands on it."""
     tickers = [build_ticker_asset(ticker, partitions) for ticker in universe]
-    calculated = [build_indicator_asset(indicator, universe, partitions) for indicator in indicators]
+    calculated = [build_indicator_asset(indicator, partitions) for indicator in indicators]
     return [
         build_tick_asset(partitions),
         *tickers,

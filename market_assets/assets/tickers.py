@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from market_assets.assets.common import FEATURES_KEY, OWNERS, column_schema, preview, sparkline, ticker_key
+from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, sparkline, ticker_key
 from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
 from market_assets.collection.session import CollectionSession, TickerOutcome
 from market_assets.partitions import days_of
@@ -74,7 +74,7 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
             # Reached only once the IO manager has committed the write.
             collection.stored(ticker)
         else:
-            context.log.error(f"{ticker.name}: {outcome.message}")
+            context.log.error("%s: %s", ticker.name, outcome.message)
         check = evaluate_fetch(outcome)
         yield dg.AssetCheckResult(
             check_name=FETCHED_CHECK,
@@ -98,9 +98,9 @@ def _selected_tickers(context: dg.AssetExecutionContext) -> list[str]:
     return [key.path[1] for key in _selected_keys(context) if key.path[0] == "ticker"]
 
 
-def _metadata(outcome: TickerOutcome) -> dict[str, dg.MetadataValue[object] | str | int | float]:
+def _metadata(outcome: TickerOutcome) -> Metadata:
     bars = outcome.bars
-    metadata: dict[str, dg.MetadataValue[object] | str | int | float] = {
+    metadata: Metadata = {
         "dagster/row_count": len(bars),
         "source": outcome.source,
         "requests": outcome.requests,

@@ -5,11 +5,12 @@ Belongs here: the pure judgement of a ticker's outcome. Does not belong here: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from market_assets.collection.session import TickerOutcome
 
 FETCHED_CHECK = "bars_were_fetched"

@@ -1,14 +1,14 @@
 """From stored bars to derived rows: the functions that a run, a rebuild and a replay all call.
 
-Belongs here: which rows of the store each derived table is computed from, and for which scopes. Does not belong here: the
-formulas (they are pure, elsewhere), Dagster, SQL.
+Belongs here: which rows of the store each derived table is computed from, and for which scopes. Does not belong here:
+the formulas (they are pure, elsewhere), Dagster, SQL.
 
-Feature rows are computed from one snapshot of the bars, indicators included: two reads could stand on different knowledge.
+Feature rows are computed from one snapshot of the bars, indicators included: two reads could stand on different
+knowledge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,9 @@ from market_assets.store.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from market_assets.collection.days import DayRange
@@ -48,7 +51,7 @@ def read_ticker_log(snapshot: Snapshot, ticker: Ticker, start: datetime, end: da
 def read_ticker_logs(
     snapshot: Snapshot, tickers: Sequence[Ticker], start: datetime, end: datetime
 ) -> dict[str, TickerLog]:
-    """Return the logs of `tickers` by name, in two queries however many there are. Tickers without a bar are left out."""
+    """Return the logs of `tickers` by name, in two queries however many there are."""
     names = [ticker.name for ticker in tickers]
     bars = snapshot.read(MARKET_BARS, start=start, end=end, series=names)
     # The whole history: which splits are in force, and on which basis a bar stands, does not depend on the window.
@@ -63,7 +66,7 @@ def read_ticker_logs(
     }
 
 
-def observation_times(days: DayRange, now: datetime, interval_minutes: int) -> NDArray:
+def observation_times(days: DayRange, now: datetime, interval_minutes: int) -> NDArray[np.int64]:
     """Return the observation times of `days` up to and including `now`, int64 microseconds UTC."""
     end = min(to_us(days.end), to_us(now) + 1)
     return observation_grid(to_us(days.start), end, interval_minutes)
@@ -73,10 +76,10 @@ def build_features(
     snapshot: Snapshot,
     days: DayRange,
     now: datetime,
+    *,
     interval_minutes: int,
     universe: Universe,
     indicators: Sequence[Indicator],
-    *,
     began: datetime | None,
 ) -> ScopedWrite:
     """Compute the feature rows of `days` up to `now` from the bars that `snapshot` shows.
@@ -99,9 +102,10 @@ def build_features(
 def build_indicator(
     indicator: Indicator,
     logs: dict[str, TickerLog],
-    read_as_of: datetime,
     days: DayRange,
     now: datetime,
+    *,
+    read_as_of: datetime,
     interval_minutes: int,
 ) -> ScopedWrite:
     """Compute one indicator over `days` up to `now` from the logs of its tickers."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: 15m bars older than this cannot be had any more; a longer outage is a backfill that a person starts
 MAX_CATCH_UP_DAYS = 58
-#: statuses of collections that stored what they could: a ticker that failed is asked again by every tick and the settle run
+#: statuses of collections that stored what they could: a ticker that failed is asked again by every tick
 GOOD_STATUSES = frozenset({"ok", "partial"})
 
 

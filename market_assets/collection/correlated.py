@@ -1,6 +1,7 @@
 """Which pairs are highly correlated at the moment.
 
-Belongs here: the selection by the threshold, shared by the asset's metadata and `status`. Does not belong here: the measure.
+Belongs here: the selection by the threshold, shared by the asset's metadata and `status`. Does not belong
+here: the measure.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from market_assets.calendars import to_us, venue_calendar
 from market_assets.collection.days import ONE_DAY, DayRange, day_start
-from market_assets.sources.base import Interval
 from market_assets.store import DayState, LedgerEntry
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from market_assets.sources.base import FetchRequest
+    from market_assets.sources.base import FetchRequest, Interval
     from market_assets.universe import Ticker
 
 

@@ -5,11 +5,14 @@ Belongs here: the day range and its conversions. Does not belong here: calendars
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
 
 from market_assets.clock import ensure_utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ONE_DAY = timedelta(days=1)
 
@@ -71,7 +74,7 @@ class DayRange:
 def whole_days(start: datetime, end: datetime, fetched_at: datetime) -> list[date]:
     """Return the UTC days wholly inside [start, end), where the day of `fetched_at` counts up to `fetched_at`.
 
-    Only these may be replaced in the store: a source's limit rolls by the second, so the first day of a window is partial.
+    Only these may be replaced in the store: a source's limit rolls by the second, so the first day may be partial.
     """
     start, end, fetched_at = ensure_utc(start, "start"), ensure_utc(end, "end"), ensure_utc(fetched_at, "fetched_at")
     first = start.date() if start == day_start(start.date()) else start.date() + ONE_DAY

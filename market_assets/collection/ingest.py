@@ -6,7 +6,6 @@ Belongs here: everything between a fetch and the store. Does not belong here: fe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +21,8 @@ from market_assets.store import Replacement, Scope
 from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINED_BARS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from market_assets.sources.base import FetchAnswer
     from market_assets.store import Snapshot
     from market_assets.universe import Ticker
@@ -88,7 +89,8 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -
 
 
 def _inside(bars: pd.DataFrame, days: set[date]) -> pd.DataFrame:
-    return bars.loc[bars["bar_start"].dt.date.isin(days)]
+    inside: pd.DataFrame = bars.loc[bars["bar_start"].dt.date.isin(days)]
+    return inside
 
 
 def _labelled(bars: pd.DataFrame, ticker: Ticker, answer: FetchAnswer) -> pd.DataFrame:

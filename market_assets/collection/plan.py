@@ -2,8 +2,8 @@
 
 Belongs here: windows of requests. Does not belong here: fetching, the source's wire, the store.
 
-Resolution falls with age because the source keeps 15m bars for 60 days and 1h bars for 730 only: 15m while it is served,
-1h beyond, 1d throughout for sessions, dividends and splits.
+Resolution falls with age, because the source keeps 15m bars for 60 days and 1h bars for 730 only: 15m while it is
+served, 1h beyond, 1d throughout for sessions, dividends and splits.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def plan_requests(
             continue
         # A day held in 15m needs no 1h bars when the 60-day limit has moved past it.
         finer = fetched.get(Interval.M15, {}) if interval is Interval.H1 else {}
-        start = _first_missing(ticker, interval, window, wanted_from, now, {**fetched.get(interval, {}), **finer})
+        held = {**fetched.get(interval, {}), **finer}
+        start = _first_missing(ticker, interval, window, wanted_from=wanted_from, now=now, fetched=held)
         if start is not None:
             # A window ends with its day, today's too: what the answer covers ends when the request began.
             requests.append(FetchRequest(ticker, interval, day_start(start), day_start(window.last + ONE_DAY)))
@@ -89,11 +90,12 @@ def _first_missing(
     ticker: Ticker,
     interval: Interval,
     window: DayRange,
+    *,
     wanted_from: date,
     now: datetime,
     fetched: Mapping[date, datetime],
 ) -> date | None:
-    """Return the first day to ask for: a look-back day with expected bars that is not held, else the first wanted day."""
+    """Return the first day to ask for: a look-back day with bars that is not held, else the first wanted one."""
     calendar = venue_calendar(ticker.venue)
     start_us = to_us(window.start)
     starts, ends = calendar.expected_bars(interval, start_us, min(to_us(window.end), to_us(now)))

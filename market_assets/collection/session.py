@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from market_assets.clock import Clock
-    from market_assets.indicators import Indicator
     from market_assets.collection.write import ScopedWrite
+    from market_assets.indicators import Indicator
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
     from market_assets.store import LedgerEntry, Store
@@ -220,9 +220,9 @@ class CollectionSession:
                 snapshot,
                 days,
                 self.now,
-                self.settings.collection_interval_minutes,
-                self.universe,
-                self.indicators,
+                interval_minutes=self.settings.collection_interval_minutes,
+                universe=self.universe,
+                indicators=self.indicators,
                 began=self.store.runs.collection_began(),
             )
 

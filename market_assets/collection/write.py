@@ -6,11 +6,11 @@ Belongs here: the value that travels from an asset to the store. Does not belong
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from market_assets.store import Replacement, Scope
 

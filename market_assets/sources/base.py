@@ -54,7 +54,9 @@ class FetchRequest:
         object.__setattr__(self, "start", ensure_utc(self.start, "start"))
         object.__setattr__(self, "end", ensure_utc(self.end, "end"))
         if self.start >= self.end:
-            msg = f"empty window for {self.ticker.name} {self.interval}: start {self.start} is not before end {self.end}"
+            msg = (
+                f"empty window for {self.ticker.name} {self.interval}: start {self.start} is not before end {self.end}"
+            )
             raise ValueError(msg)
 
     def __str__(self) -> str:
@@ -66,9 +68,9 @@ class FetchRequest:
 class FetchAnswer:
     """What a source answered: finished bars only, in the ticker's published orientation.
 
-    `covered_start`..`covered_end` is the part of the requested window for which the answer is authoritative: the request
-    cut to the source's own limits and to `fetched_at`. Only UTC days wholly inside it (today: up to `fetched_at`) may be
-    replaced in the store.
+    `covered_start`..`covered_end` is the part of the requested window for which the answer is authoritative: the
+    request cut to the source's own limits and to `fetched_at`. Only UTC days wholly inside it (today: up to
+    `fetched_at`) may be replaced in the store.
     """
 
     request: FetchRequest

@@ -26,7 +26,7 @@ def held(upto: datetime) -> dict[Interval, dict[date, datetime]]:
 def test_the_first_collection_loads_the_whole_look_back() -> None:
     planned = windows(plan_requests(QQQ, TODAY, NOW, {}, LIMITS))
     assert planned["1d"] == (date(2025, 10, 14), TOMORROW)
-    # the limit rolls by the second: its first day, the 19th, is partial and belongs to the 1h bars; the 20th is a Sunday
+    # the limit rolls by the second: its first day, the 19th, is partial and left to 1h bars; the 20th is a Sunday
     assert planned["15m"] == (date(2026, 9, 21), TOMORROW)
     assert planned["1h"] == (date(2025, 10, 14), datetime(2026, 9, 20, tzinfo=UTC))
 
