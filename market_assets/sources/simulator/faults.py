@@ -55,6 +55,7 @@ _ANSWERING = frozenset(
         FaultKind.SERVER_ERROR,
         FaultKind.BAD_GATEWAY,
         FaultKind.HANG,
+        FaultKind.REFUSE_CRUMB,
     }
 )
 
