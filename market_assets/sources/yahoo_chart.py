@@ -130,7 +130,7 @@ def _distributions(events: dict[str, Any], zone: ZoneInfo) -> dict[date, float]:
 
 def _splits(events: dict[str, Any], zone: ZoneInfo) -> dict[date, float]:
     ratios = (
-        (event["date"], float(event["numerator"]) / _nonzero(event["denominator"]))
+        (event["date"], _positive(event["numerator"]) / _positive(event["denominator"]))
         for event in _values(events, "splits")
     )
     return {ex_date: math.prod(several) for ex_date, several in _by_date(ratios, zone).items()}
@@ -143,18 +143,20 @@ def _values(events: dict[str, Any], kind: str) -> Iterable[dict[str, Any]]:
 
 
 def _by_date(pairs: Iterable[tuple[float, float]], zone: ZoneInfo) -> dict[date, list[float]]:
-    """Group (stamp in seconds, positive value) by the date of the stamp in `zone`; one day can have several events."""
+    """Group (stamp in seconds, value) by the date of the stamp in `zone`; one day can have several events."""
     found: defaultdict[date, list[float]] = defaultdict(list)
     for stamp, value in pairs:
         number = float(value)
-        if not (math.isfinite(number) and number > 0):
+        if not (math.isfinite(number) and number >= 0):
             raise ValueError(f"event at {stamp} has the value {value!r}")
+        if number == 0:  # nothing was paid
+            continue
         found[datetime.fromtimestamp(int(stamp), UTC).astimezone(zone).date()].append(number)
     return found
 
 
-def _nonzero(value: object) -> float:
-    number = float(str(value))
-    if number == 0:
-        raise ValueError("a split has the denominator 0")
+def _positive(value: float) -> float:
+    number = float(value)
+    if not number > 0:
+        raise ValueError(f"a split is stated with {value!r}")
     return number
