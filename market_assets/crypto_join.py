@@ -122,6 +122,6 @@ def _correlations_at(references: TextArray, at_us: IntArray, rows: pd.DataFrame,
     completed = np.searchsorted(table.close_us + lag_us, at_us, side="right") - 1
     result = np.full(len(at_us), np.nan)
     for crypto, own in rows.groupby("crypto", sort=False):
-        by_session = pd.Series(floats(own["correlation"]), index=days(own["session"])).reindex(table.label).to_numpy()
+        by_session = floats(pd.Series(floats(own["correlation"]), index=days(own["session"])).reindex(table.label))
         result = np.where(references == crypto, take(by_session, completed, np.nan), result)
     return result

@@ -27,7 +27,7 @@ INDICATOR = Indicator(
     unit="percentage points",
     inputs=("HYG", "LQD"),
     lookback_sessions=2,
-    plausible=(0.0, 0.0),
+    plausible=(-13.0, 8.6),
     caveat="A difference of returns, not a yield spread; LQD's longer duration makes it react to rates as well.",
     compute=compute,
 )

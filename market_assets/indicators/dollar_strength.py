@@ -27,7 +27,7 @@ INDICATOR = Indicator(
     unit="%",
     inputs=("DXY",),
     lookback_sessions=21,
-    plausible=(0.0, 0.0),
+    plausible=(-12.0, 9.4),
     caveat="Sessions are counted by ICE's calendar; DXY arrives 30 minutes late, and its feed can be down for days.",
     compute=compute,
 )

@@ -28,7 +28,7 @@ INDICATOR = Indicator(
     unit="correlation",
     inputs=("GLD", "TLT"),
     lookback_sessions=21,
-    plausible=(0.0, 0.0),
+    plausible=(-0.79, 1.0),
     caveat="Twenty pairs: the standard error of a correlation near zero is about 0.23. Changes once per session.",
     compute=compute,
 )

@@ -25,7 +25,7 @@ INDICATOR = Indicator(
     unit="ratio",
     inputs=("ARKK", "QQQ"),
     lookback_sessions=1,
-    plausible=(0.0, 0.0),
+    plausible=(0.059, 0.71),
     caveat="A ratio of share prices: its level means nothing, its changes do; a split of either moves it.",
     compute=compute,
 )

@@ -25,7 +25,7 @@ INDICATOR = Indicator(
     unit="ratio",
     inputs=("SPY", "IWM"),
     lookback_sessions=1,
-    plausible=(0.0, 0.0),
+    plausible=(1.4, 3.4),
     caveat="Rises when the market narrows: the opposite of what the name suggests.",
     compute=compute,
 )

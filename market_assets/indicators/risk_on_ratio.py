@@ -27,7 +27,7 @@ INDICATOR = Indicator(
     unit="ratio",
     inputs=("QQQ", "HYG", "VIX", "TLT"),
     lookback_sessions=1,
-    plausible=(0.0, 0.0),
+    plausible=(0.62, 11.0),
     caveat="Adds dollars and index points as they stand: its level drifts with QQQ's; compare it with its recent past.",
     compute=compute,
 )

@@ -25,7 +25,7 @@ INDICATOR = Indicator(
     unit="ratio",
     inputs=("QQQ", "SPY"),
     lookback_sessions=1,
-    plausible=(0.0, 0.0),
+    plausible=(0.48, 1.2),
     caveat="A ratio of share prices, dividends left out: it falls a little behind the total return of SPY.",
     compute=compute,
 )
