@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -425,3 +430,22 @@ def test_a_taken_port_is_an_error(server: SimulatorServer) -> None:
     taken = SimulatorServer(ManualClock(NOW), port=int(server.url.rpartition(":")[2]))
     with pytest.raises(OSError, match="in use"):
         taken.start()
+
+
+def test_the_simulator_runs_in_the_foreground_until_interrupted() -> None:
+    program = (
+        "from market_assets.clock import SystemClock\n"
+        "from market_assets.sources.simulator import serve_forever\n"
+        "serve_forever(SystemClock(), port=0, on_ready=lambda url: print(url, flush=True))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = urlsplit(process.stdout.readline().decode().strip())
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        connection.request("POST", "/__simulator__/clock", body=json.dumps({"now": "2025-11-19T15:07:00+00:00"}))
+        assert json.loads(connection.getresponse().read())["now"].startswith("2025-11-19T15:07:00")
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -276,7 +276,7 @@ class View:
 
     def _visible(self, first_node: int, last_node: int) -> Candles:
         """Return the candles on today's share basis; the node in which the view ends is unfinished."""
-        candles = Candles(*(column.copy() for column in self.market.candles(self.instrument, first_node, last_node)))
+        candles = self.market.candles(self.instrument, first_node, last_node)
         if last_node * NODE_US > self.end_us:
             part, decimals = self.end_us % NODE_US / NODE_US, self.instrument.decimals
             opened, closed = candles.open[-1], candles.close[-1]

@@ -146,17 +146,22 @@ class Market:
     # --- prices -------------------------------------------------------------------------------------------------------
 
     def candles(self, instrument: Instrument, first_node: int, last_node: int) -> Candles:
-        """Return the candles of the nodes [first_node, last_node); a node is the epoch in five minutes."""
-        first, last = first_node - _NODE_ZERO, max(first_node, last_node) - _NODE_ZERO
-        if first < 0 or last > (_DAYS - 1) * NODES_PER_DAY:
-            raise ValueError(f"nodes {first_node}..{last_node} lie outside of the market, {FIRST_DAY} to {LAST_DAY}")
-        base = first // _NODES_PER_BLOCK
-        blocks = [self._block(instrument, block) for block in range(base, max(base + 1, -(-last // _NODES_PER_BLOCK)))]
-        offset = base * _NODES_PER_BLOCK
-        inside = slice(first - offset, last - offset)
-        if len(blocks) == 1:
-            return Candles(*(column[inside] for column in blocks[0]))
-        return Candles(*(np.concatenate(column)[inside] for column in zip(*blocks, strict=True)))
+        """Return the candles of the nodes [first_node, last_node), in arrays that the caller may change.
+
+        Nodes count the epoch in five minutes; there must be at least one.
+
+        Raises:
+            ValueError: no node, or one outside of the calendars' years.
+        """
+        first, last = first_node - _NODE_ZERO, last_node - _NODE_ZERO
+        if not 0 <= first < last <= (_DAYS - 1) * NODES_PER_DAY:
+            raise ValueError(f"nodes {first_node} to {last_node} are none, or lie outside of {FIRST_DAY} to {LAST_DAY}")
+        pieces = []
+        for block in range(first // _NODES_PER_BLOCK, -(-last // _NODES_PER_BLOCK)):
+            offset = block * _NODES_PER_BLOCK
+            inside = slice(max(first - offset, 0), last - offset)
+            pieces.append([column[inside] for column in self._block(instrument, block)])
+        return Candles(*(np.concatenate(columns) for columns in zip(*pieces, strict=True)))
 
     def shares_factor(self, instrument: Instrument, at_us: int) -> float:
         """Return the product of the ratios of all splits in force at `at_us`, microseconds UTC."""

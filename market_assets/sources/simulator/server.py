@@ -5,6 +5,7 @@ Belongs here: sockets, threads, uvicorn. Does not belong here: what is served (`
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -146,7 +147,7 @@ def serve_forever(
     latency: timedelta = timedelta(0),
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve in the foreground until interrupted; `on_ready` is called with the URL once the address is bound.
+    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is called with the URL once the address is bound.
 
     Raises:
         OSError: the port is taken.
@@ -155,4 +156,5 @@ def serve_forever(
     listener = _listen(host, port)
     if on_ready is not None:
         on_ready(_url(listener))
-    _Uvicorn(simulator).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn shuts down first and raises it again
+        _Uvicorn(simulator).run(sockets=[listener])
