@@ -12,6 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+from numpy.testing import assert_array_equal
+
 from market_assets.calendars import to_us
 from market_assets.clock import ManualClock
 from market_assets.sources.simulator import Market, SimulatorServer
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 #: a Wednesday, New York open, winter time
 NOW = datetime(2025, 11, 19, 15, 7, tzinfo=UTC)
+#: long after everything that the tests look at
+LATE = "2028-06-01T00:00"
 
 
 def utc(text: str) -> datetime:
@@ -59,6 +63,12 @@ def server_at(now: datetime = NOW, **options: Any) -> SimulatorServer:
     server = SimulatorServer(ManualClock(now), **options)
     server.market = market()
     return server
+
+
+def assert_same(left: Rows, right: Rows) -> None:
+    """Assert that two sets of rows have the same bits."""
+    for name in ("start_us", "open", "high", "low", "close", "volume"):
+        assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
 
 
 class Answer(NamedTuple):
