@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from market_assets.calendars import US_PER_DAY, US_PER_MINUTE
-from market_assets.sources.base import BAR_COLUMNS, BAR_LENGTH, REJECTED_COLUMNS, Interval
+from market_assets.sources.base import BAR_COLUMNS, BAR_LENGTH, Interval
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -99,7 +99,7 @@ def clean_rows(
     window: Window,
     fetched_at_us: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return (bars, rejected) with BAR_COLUMNS and REJECTED_COLUMNS, in the ticker's published orientation.
+    """Return (bars, rejected) with BAR_COLUMNS and REJECTED_COLUMNS of base.py, in the ticker's published orientation.
 
     `calendar` is the one of the ticker's venue, `fetched_at_us` the start of the request.
 
@@ -122,12 +122,20 @@ def clean_rows(
     reason[(reason == _KEPT) & placed.live & ~closing] = _LIVE
     reason[(reason == _KEPT) & null] = _NULL
     _mark_duplicates(placed)
-    kept = reason == _KEPT
+    kept = np.flatnonzero((reason == _KEPT) & ~placed.ignored)
+    kept = kept[np.argsort(placed.start_us[kept])]
+    dropped = np.flatnonzero((reason != _KEPT) & ~placed.ignored)
+    bars = {"bar_start": _instants(placed.start_us[kept]), "bar_end": _instants(placed.end_us[kept])}
+    rejected = {"bar_start": _instants(rows.stamp_us[dropped])}
     values = {name: getattr(rows, name) for name in BAR_COLUMNS[2:]}
-    bars = _frame({"bar_start": placed.start_us, "bar_end": placed.end_us, **values}, kept & ~placed.ignored)
-    rejected = _frame({"bar_start": rows.stamp_us, **values}, ~kept & ~placed.ignored)
-    rejected["reason"] = np.array(_REASONS, dtype=object)[reason[~kept & ~placed.ignored]]
-    return bars.sort_values("bar_start", ignore_index=True)[list(BAR_COLUMNS)], rejected[list(REJECTED_COLUMNS)]
+    return (
+        pd.DataFrame(bars | {name: column[kept] for name, column in values.items()}),
+        pd.DataFrame(
+            rejected
+            | {name: column[dropped] for name, column in values.items()}
+            | {"reason": pd.Series(np.array(_REASONS, dtype=object)[reason[dropped]], dtype=object)}
+        ),
+    )
 
 
 def count_expected(
@@ -219,16 +227,8 @@ def _mark_duplicates(placed: _Placed) -> None:
     placed.reason[kept[1:][repeated]] = _DUPLICATE
 
 
-def _frame(columns: dict[str, NDArray[np.generic]], keep: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the kept rows, instants as datetime64[us, UTC]."""
-    return pd.DataFrame(
-        {
-            name: pd.DatetimeIndex(values[keep].astype("datetime64[us]"), tz="UTC")
-            if name.startswith("bar_")
-            else values[keep]
-            for name, values in columns.items()
-        }
-    )
+def _instants(instants_us: NDArray[np.int64]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(instants_us.astype("datetime64[us]"), tz="UTC")
 
 
 def _us(length: timedelta) -> int:

@@ -10,6 +10,7 @@ hangs would outlive Ctrl-C by its whole timeout.
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import threading
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from market_assets.clock import Clock
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
+
+_LOG = logging.getLogger(__name__)
 
 #: the rest after a 429 is drawn from [1, 1.5] times the back-off, so that several collectors do not return together
 _BACKOFF_JITTER = 0.5
@@ -289,9 +292,12 @@ class FetchPool:
                 job.limited += 1
                 with self._lock:
                     self._rate_limited += 1
+                rest = max(0.0, self._pace.barred_until - time.monotonic())
                 if job.limited >= self._attempts or not self._accepts_rest():
+                    _LOG.warning("%s: rate limited, giving the batch up; next request in %.0f s", job.request, rest)
                     self._stop_pending()
                     raise
+                _LOG.warning("%s: rate limited, going on in %.0f s", job.request, rest)
                 continue
             self._pace.served(started)
             return answer

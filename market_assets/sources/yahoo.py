@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -181,33 +182,37 @@ class YahooSource:
         )
 
     def probe(self, ticker: Ticker | None = None, *, timeout: timedelta = timedelta(seconds=4)) -> Reachability:
-        """Ask for a few daily bars of `ticker` (default: the universe's first) and say within `timeout` how it went."""
+        """Ask for a few daily bars of `ticker` (default: the universe's first) and say within `timeout` how it went.
+
+        Raises:
+            SettingsError: `base_url` is no root of a server.
+        """
         now = self._clock.now()
         request = FetchRequest(ticker or next(iter(UNIVERSE)), Interval.D1, now - _PROBE_WINDOW, now)
-        result: list[Reachability] = []
-        began = time.monotonic()
+        # Imports and calendars are no matter of the network: they come before the time starts to count.
+        _client_class()
+        venue_calendar(request.ticker.venue)
+        outcome: Future[FetchAnswer] = Future()
 
         def ask() -> None:
             try:
-                count = len(self.fetch(request).bars)
-            except SourceError as error:
-                result.append(
-                    Reachability(ok=False, detail=str(error), seconds=time.monotonic() - began, code=error.code)
-                )
-            else:
-                detail = f"{self._label} answered with {count} daily bars of {request.ticker.name}"
-                result.append(Reachability(ok=True, detail=detail, seconds=time.monotonic() - began))
+                outcome.set_result(self.fetch(request))
+            except Exception as error:  # noqa: BLE001 - handed to the one who waits
+                outcome.set_exception(error)
 
+        code: str | None = None
+        began = time.monotonic()
         # A name server that does not answer blocks for longer than any HTTP timeout: the thread is left behind.
-        thread = threading.Thread(target=ask, name="yahoo-probe", daemon=True)
-        thread.start()
-        thread.join(timeout.total_seconds())
-        if result:
-            return result[0]
-        seconds = time.monotonic() - began
-        return Reachability(
-            ok=False, detail=f"no answer within {seconds:.1f} s", seconds=seconds, code=SourceTimeoutError.code
-        )
+        threading.Thread(target=ask, name="yahoo-probe", daemon=True).start()
+        try:
+            count = len(outcome.result(timeout.total_seconds()).bars)
+        except TimeoutError:
+            code, detail = SourceTimeoutError.code, f"no answer within {timeout.total_seconds():g} s"
+        except SourceError as error:
+            code, detail = error.code, str(error)
+        else:
+            detail = f"{self._label} answered with {count} daily bars of {request.ticker.name}"
+        return Reachability(ok=code is None, detail=detail, seconds=time.monotonic() - began, code=code)
 
     def _chart(self, request: FetchRequest, start: datetime) -> Chart:
         """Ask for the chart and check that it is the one that was asked for."""

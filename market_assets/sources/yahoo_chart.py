@@ -59,8 +59,13 @@ class Chart:
             for ex_date, value in sorted(by_date.items())
             if first <= ex_date <= last
         ]
-        frame = pd.DataFrame(found, columns=list(ACTION_COLUMNS))
-        return frame.astype({"kind": object, "ex_date": object, "value": np.float64})
+        kinds, dates, values = zip(*found, strict=True) if found else ((), (), ())
+        columns = (
+            pd.Series(kinds, dtype=object),
+            pd.Series(dates, dtype=object),
+            pd.Series(values, dtype=np.float64),
+        )
+        return pd.DataFrame(dict(zip(ACTION_COLUMNS, columns, strict=True)))
 
 
 def parse_chart(body: bytes) -> Chart:

@@ -19,6 +19,7 @@ from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from market_assets.universe import Ticker
 
@@ -60,6 +61,10 @@ def clean(
 
 def starts(frame: pd.DataFrame) -> list[str]:
     return [instant.strftime("%Y-%m-%d %H:%M:%S") for instant in frame["bar_start"]]
+
+
+def as_us(instants: pd.Series[pd.Timestamp]) -> NDArray[np.int64]:
+    return instants.dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)
 
 
 def reasons(frame: pd.DataFrame) -> dict[str, str]:
@@ -313,8 +318,9 @@ def answers(draw: st.DrawFn) -> tuple[RawRows, Ticker]:
     on_grid = st.integers(-96, WEEK_US // MINUTE_US // 15 + 96).map(lambda n: WEEK_START + n * 15 * MINUTE_US)
     odd = st.integers(0, WEEK_US // 1_000_000).map(lambda n: WEEK_START + n * 1_000_000)
     stamps = draw(st.lists(on_grid | odd, max_size=40))
-    price = st.one_of(st.floats(0.5, 500.0), st.sampled_from([np.nan, np.inf, 0.0, -1.0]))
-    values = draw(st.lists(st.tuples(price, price, price, price), min_size=len(stamps), max_size=len(stamps)))
+    good, bad = st.floats(0.5, 500.0), st.sampled_from([np.nan, np.inf, 0.0, -1.0])
+    row = st.one_of(st.tuples(good, good, good, good), st.tuples(good, good, bad, good))
+    values = draw(st.lists(row, min_size=len(stamps), max_size=len(stamps)))
     opened, high, low, close = np.array(values, dtype=np.float64).reshape(len(stamps), 4).T.copy()
     volume = np.arange(len(stamps), dtype=np.float64)
     rows = RawRows(np.array(stamps, dtype=np.int64), opened, high, low, close, volume, ZONES[ticker.venue])
@@ -333,8 +339,7 @@ def test_every_row_is_a_bar_or_rejected_and_every_bar_is_finished_in_session_and
     bars, rejected = clean_rows(
         rows, ticker=ticker, interval=interval, calendar=calendar, window=window, fetched_at_us=fetched_at_us
     )
-    begin = bars["bar_start"].to_numpy().astype("datetime64[us]").astype(np.int64)
-    end = bars["bar_end"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    begin, end = (as_us(bars[name]) for name in ("bar_start", "bar_end"))
     assert (np.diff(begin) > 0).all()
     assert ((begin >= window.start_us) & (begin < window.end_us) & (begin < end)).all()
     assert (end + int(ticker.feed_lag.total_seconds()) * 1_000_000 <= fetched_at_us).all()

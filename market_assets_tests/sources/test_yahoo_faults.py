@@ -211,3 +211,8 @@ def test_a_probe_returns_in_time_though_nothing_answers(source: YahooSource, sim
     found = source.probe(timeout=timedelta(milliseconds=100))
     assert (found.ok, found.code) == (False, "timeout")
     assert found.seconds < 1
+
+
+def test_a_probe_with_a_wrong_setting_says_so(make_source: MakeSource) -> None:
+    with pytest.raises(SettingsError, match="YAHOO_BASE_URL"):
+        make_source(base_url="http://host/prefix").probe()

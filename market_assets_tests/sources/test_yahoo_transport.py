@@ -69,7 +69,7 @@ def test_requests_overlap_on_the_wire(source: YahooSource, simulator: SimulatorS
     with FetchPool(source, clock=clock, workers=8) as pool:
         for future in pool.submit(TICK).values():
             future.result()
-    assert time.monotonic() - began < 2.5  # 3.8 s one after another, 0.5 s at best
+    assert time.monotonic() - began < 3.0  # 3.8 s one after another, 0.5 s at best
     assert simulator.in_flight_peak >= 8
 
 
