@@ -10,6 +10,7 @@ never drops what is no longer wanted.
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 VERSION_TABLE = "market_assets_version"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOG = logging.getLogger(__name__)
+#: Alembic keeps its context in a module-level variable: two threads may not even migrate two different databases at once
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def migrate(database: Database, schema: Schema) -> None:
     """Create or upgrade the tables, and add missing feature columns. Safe to run many times and concurrently."""
-    with database.schema_change() as connection:
+    with _ONE_AT_A_TIME, database.schema_change() as connection:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

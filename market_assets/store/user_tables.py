@@ -26,7 +26,7 @@ _COLUMNS = ("timestamp", "symbol", *_VALUES)
 def read_crypto_prices(database: Database, table: str, start: datetime, end: datetime) -> pd.DataFrame:
     """Return the rows of `table` (`name` or `schema.name`) with timestamp in [start, end), sorted by symbol and time.
 
-    Columns symbol (str), timestamp (datetime64[us, UTC]), price, volume, market_cap (float64). Timestamps without a zone
+    Columns symbol (str), timestamp (datetime64[us, UTC]), price, volume, market_cap (float64). Timestamps without zone
     are UTC. Raises StoreError if the table or a column does not exist, or if the timestamp column holds no timestamps.
     """
     schema, _, name = table.rpartition(".")
