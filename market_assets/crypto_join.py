@@ -16,11 +16,15 @@ import pandas as pd
 
 from market_assets.calendars import venue_calendar
 from market_assets.columns import CORRELATION_COLUMNS, VIX_FEAR_INDEX, VIX_FEAR_INDEX_SOURCE, feature_columns
+from market_assets.indicators import INDICATORS
 from market_assets.maths.arrays import days, floats, instants_us, take
 from market_assets.maths.bars import DAILY, HOUR, INTERVALS, PRICE_LOOKBACK, QUARTER_HOUR
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from market_assets.indicators import Indicator
     from market_assets.maths.arrays import FloatArray, IntArray, TextArray
     from market_assets.universe import Ticker, Universe
 
@@ -66,7 +70,12 @@ def reference_of(symbol: str, universe: Universe = UNIVERSE) -> str | None:
 
 
 def join_crypto_rows(
-    left: pd.DataFrame, features: pd.DataFrame, correlations: pd.DataFrame, *, universe: Universe = UNIVERSE
+    left: pd.DataFrame,
+    features: pd.DataFrame,
+    correlations: pd.DataFrame,
+    *,
+    universe: Universe = UNIVERSE,
+    indicators: Sequence[Indicator] = INDICATORS,
 ) -> pd.DataFrame:
     """Give each crypto row what was known at its timestamp.
 
@@ -80,6 +89,7 @@ def join_crypto_rows(
         correlations: crypto, ticker, sessions, session (datetime.date), correlation, from CORRELATION_JOIN_DAYS before
             the first row on; other columns are ignored.
         universe: names the feature columns and the crypto references.
+        indicators: name the other feature columns.
 
     Returns:
         One row per row of `left`, in its order: LEFT_COLUMNS, the feature columns, the correlation columns,
@@ -100,7 +110,8 @@ def join_crypto_rows(
     has[has] = at_us[has] - observed_us[known[has]] <= FEATURE_MAX_AGE // timedelta(microseconds=1)
     columns: dict[str, object] = {name: left[name].to_numpy() for name in LEFT_COLUMNS if name != "timestamp"}
     columns["timestamp"] = pd.DatetimeIndex(left["timestamp"])
-    for column in feature_columns(universe):
+    names = feature_columns(universe, indicators)
+    for column in names:
         columns[column] = take(floats(features[column])[order], np.where(has, known, -1), np.nan)
     references = left["symbol"].map(lambda symbol: reference_of(symbol, universe)).to_numpy(dtype=object)
     windows = correlations[correlations["sessions"] == CORRELATION_SESSIONS]
@@ -111,7 +122,7 @@ def join_crypto_rows(
             else np.nan
         )
     columns[VIX_FEAR_INDEX] = columns.get(VIX_FEAR_INDEX_SOURCE, np.nan)
-    return pd.DataFrame(columns)[[*LEFT_COLUMNS, *feature_columns(universe), *CORRELATION_COLUMNS, VIX_FEAR_INDEX]]
+    return pd.DataFrame(columns)[[*LEFT_COLUMNS, *names, *CORRELATION_COLUMNS, VIX_FEAR_INDEX]]
 
 
 def _correlations_at(references: TextArray, at_us: IntArray, rows: pd.DataFrame, ticker: Ticker) -> FloatArray:

@@ -114,6 +114,8 @@ def build_resources(
                 run_id=run_id,
                 kind=tags.get(KIND_TAG, "ad_hoc"),
                 progress=progress,
+                still_ours=lock.check,
+                has_failed=lambda: _a_step_raised(context.instance, run_id),
             )
             with session.recorded(days_of_tags(tags, session.now)):
                 yield session
@@ -125,3 +127,10 @@ def build_resources(
         return VersionedIOManager(context.resources.store, universe)
 
     return {"store": store_resource, "collection": collection_resource, "io_manager": io_manager}
+
+
+def _a_step_raised(instance: dg.DagsterInstance | None, run_id: str) -> bool:
+    """Return whether a step of the run has failed for good; a resource is not told, but the event log is."""
+    if instance is None:
+        return False
+    return bool(instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1).records)

@@ -3,6 +3,8 @@
 Belongs here: the asset. Does not belong here: the join (`crypto_join.py`).
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from market_assets.assets.common import (
@@ -17,11 +19,14 @@ from market_assets.assets.common import (
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.columns import VIX_FEAR_INDEX, feature_columns
+from market_assets.indicators import Indicator
 from market_assets.partitions import days_of
 from market_assets.universe import Universe
 
 
-def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_crypto_asset(
+    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetsDefinition:
     """Return `crypto_ml_features_materialized`, kept up to date partition by partition."""
     columns = [
         ("symbol", "string", "crypto symbol"),
@@ -31,7 +36,7 @@ def build_crypto_asset(universe: Universe, partitions: dg.PartitionsDefinition[s
         ("market_cap", "double", "only where the left-hand table gives it"),
         *(
             (column, "double", "feature of the last observation time at or before the row")
-            for column in feature_columns(universe)
+            for column in feature_columns(universe, indicators)
         ),
         (VIX_FEAR_INDEX, "double", "the VIX price"),
         ("ml_nasdaq_correlation", "double", "20-session correlation with QQQ, last session closed by then"),

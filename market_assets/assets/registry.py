@@ -34,5 +34,5 @@ def build_assets(
         *calculated,
         build_features_asset(universe, indicators, partitions),
         build_correlations_asset(universe, partitions),
-        build_crypto_asset(universe, partitions),
+        build_crypto_asset(universe, indicators, partitions),
     ]

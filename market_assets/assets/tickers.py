@@ -95,7 +95,13 @@ def _selected_keys(context: dg.AssetExecutionContext) -> set[dg.AssetKey]:
 
 
 def _selected_tickers(context: dg.AssetExecutionContext) -> list[str]:
-    return [key.path[1] for key in _selected_keys(context) if key.path[0] == "ticker"]
+    # A run that goes on from a failed one has only the steps that are left.
+    steps = context.run.step_keys_to_execute
+    return [
+        key.path[1]
+        for key in _selected_keys(context)
+        if key.path[0] == "ticker" and (steps is None or key.to_python_identifier() in steps)
+    ]
 
 
 def _metadata(outcome: TickerOutcome) -> Metadata:

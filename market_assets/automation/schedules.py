@@ -9,16 +9,19 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB
+from market_assets.clock import SystemClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.partitions import clamp, range_tags, yesterday
 from market_assets.settings import Settings
-from market_assets.store import Store
+from market_assets.store import CollectionLock, Store
 
 #: 02:10 UTC: every venue but FX and crypto is shut or has just opened, and the last New York session is four hours old
 SETTLE_CRON = "10 2 * * *"
 REBUILD_CRON = "40 2 * * *"
 
+#: from the request of a run to its first step: a pod is scheduled, an image pulled
+_START_UP = timedelta(minutes=10)
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -55,7 +58,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         today = DayRange.of(now)
         yield dg.RunRequest(partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
         missed = uncollected_days(store, now, settings)
-        if missed is not None and not _under_way(context, "catch_up"):
+        if missed is not None and not _under_way(context, store, settings, "catch_up"):
             # A run_key would not help: it does not dedupe across ticks.
             yield _range_request(missed, "catch_up")
 
@@ -114,6 +117,21 @@ def _range_request(days: DayRange, kind: str) -> dg.RunRequest:
     return dg.RunRequest(tags=dict(tags))
 
 
-def _under_way(context: dg.ScheduleEvaluationContext, kind: str) -> bool:
-    runs = context.instance.get_runs(dg.RunsFilter(tags={KIND_TAG: kind}, statuses=_UNFINISHED), limit=1)
-    return bool(runs)
+def _under_way(context: dg.ScheduleEvaluationContext, store: Store, settings: Settings, kind: str) -> bool:
+    """Return whether a run of `kind` is alive: queued, holding the collection lock, or young enough to wait for it.
+
+    Dagster shows a run whose process was killed as started for ever unless run monitoring is on; such a run must not
+    keep the missed days from being collected.
+    """
+    records = context.instance.get_run_records(dg.RunsFilter(tags={KIND_TAG: kind}, statuses=_UNFINISHED), limit=20)
+    if not records:
+        return False
+    held = CollectionLock(store).describe()
+    waits = timedelta(seconds=settings.collection_lock_wait_seconds + settings.collection_lease_seconds)
+    oldest = SystemClock().now() - waits - _START_UP
+    return any(
+        record.dagster_run.status is dg.DagsterRunStatus.QUEUED
+        or (held is not None and held.holder == record.dagster_run.run_id)
+        or record.create_timestamp >= oldest
+        for record in records
+    )

@@ -87,7 +87,7 @@ def build_features(
     `began` is the instant of the first collection ever: observation times before it are a backfill.
     """
     at_us = observation_times(days, now, interval_minutes)
-    window = days.widened(FEATURE_LOOKBACK_DAYS)
+    window = days.widened(max([FEATURE_LOOKBACK_DAYS, *(indicator.lookback_days for indicator in indicators)]))
     logs = read_ticker_logs(snapshot, universe.features, window.start, window.end)
     rows = compute_feature_rows(
         logs, at_us, interval_minutes=interval_minutes, universe=universe, indicators=indicators
@@ -131,7 +131,13 @@ def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, univer
 
 
 def build_crypto_rows(
-    snapshot: Snapshot, days: DayRange, now: datetime, universe: Universe, left: pd.DataFrame | None
+    snapshot: Snapshot,
+    days: DayRange,
+    now: datetime,
+    universe: Universe,
+    indicators: Sequence[Indicator],
+    *,
+    left: pd.DataFrame | None,
 ) -> ScopedWrite:
     """Join the crypto rows stamped within `days` up to `now` with what was known at their time.
 
@@ -149,7 +155,7 @@ def build_crypto_rows(
     features = snapshot.read(ML_FEATURES, start=days.widened(1).start, end=days.end)
     sessions = days.widened(CORRELATION_JOIN_DAYS)
     correlations = snapshot.read(CRYPTO_CORRELATIONS, start=sessions.first, end=sessions.last + ONE_DAY)
-    frame = join_crypto_rows(left, features, correlations, universe=universe)
+    frame = join_crypto_rows(left, features, correlations, universe=universe, indicators=indicators)
     scopes = tuple(
         CRYPTO_ML_FEATURES.scope(symbol, day)
         for symbol in sorted({crypto.name for crypto in universe.crypto} | set(left["symbol"]))

@@ -82,8 +82,13 @@ class CollectionSession:
         run_id: str,
         kind: str,
         progress: Progress | None = None,
+        still_ours: Callable[[], None] = lambda: None,
+        has_failed: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Take the parts; nothing is fetched or locked yet."""
+        """Take the parts; nothing is fetched or locked yet.
+
+        `still_ours` raises once another collection may have begun; `has_failed` tells whether a step has raised.
+        """
         self.store = store
         self.settings = settings
         self.universe = universe
@@ -93,6 +98,8 @@ class CollectionSession:
         self.now: datetime = clock.now()
         self.outcomes: dict[str, TickerOutcome] = {}
         self._clock = clock
+        self._still_ours = still_ours
+        self._has_failed = has_failed
         self._source_factory = source_factory
         self._progress = progress or (lambda _done, _total, _what: None)
         self._pool: FetchPool | None = None
@@ -128,8 +135,9 @@ class CollectionSession:
     def collect(self, ticker: Ticker, days: DayRange, selected: Sequence[str]) -> TickerOutcome:
         """Wait for the answers for `ticker` and return the write they make; a failure is an outcome, never raised.
 
-        The first call starts the fetches of all `selected` tickers for `days`.
+        The first call starts the fetches of all `selected` tickers for `days`. Raises LeaseLostError.
         """
+        self._still_ours()
         if ticker.name not in self._planned:
             self._start(days, [name for name in self.universe_names() if name in set(selected) | {ticker.name}])
         again = ticker.name in self.outcomes
@@ -214,6 +222,7 @@ class CollectionSession:
 
     def features(self, days: DayRange) -> ScopedWrite:
         """Compute the feature rows of `days` from one snapshot."""
+        self._still_ours()
         self.expect_features()
         with self.store.snapshot() as snapshot:
             return build.build_features(
@@ -228,6 +237,7 @@ class CollectionSession:
 
     def correlations(self, days: DayRange) -> ScopedWrite:
         """Compute the crypto correlations of the sessions of `days`."""
+        self._still_ours()
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, days, self.now, self.universe)
 
@@ -246,10 +256,11 @@ class CollectionSession:
 
     def crypto_rows(self, days: DayRange) -> ScopedWrite:
         """Join the crypto rows of `days`, from the user's own table where one is configured."""
+        self._still_ours()
         table = self.settings.crypto_prices_table
         left = self.store.read_crypto_prices(table, days.start, days.end) if table else None
         with self.store.snapshot() as snapshot:
-            return build.build_crypto_rows(snapshot, days, self.now, self.universe, left)
+            return build.build_crypto_rows(snapshot, days, self.now, self.universe, self.indicators, left=left)
 
     # --- the end --------------------------------------------------------------------------------------------------
 
@@ -272,6 +283,9 @@ class CollectionSession:
             len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)
         ):
             return "failed"
+        # Correlations and crypto rows count too: what raised was not stored.
+        if self._has_failed():
+            return "failed"
         return "partial" if failed else "ok"
 
     def _summary(self) -> dict[str, object]:
@@ -279,6 +293,8 @@ class CollectionSession:
             "first_day": self._days.first.isoformat(),
             "last_day": self._days.last.isoformat(),
             "tickers": len(self._planned),
+            # whether the days are done with: one ticker materialized by hand, or a rebuild, collects no day
+            "complete": len(self._planned) == len(self.universe) and bool(self._feature_summary),
             "stored": sorted(self._stored),
             "failed": {name: outcome.message for name, outcome in self.outcomes.items() if outcome.error is not None},
             "features": self._feature_summary,

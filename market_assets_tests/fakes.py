@@ -1,0 +1,232 @@
+"""A whole collector for tests: simulated Yahoo, real yfinance client, real database, real Dagster runs.
+
+Belongs here: putting the parts together, moving their common clock, and reading back what a run did. Does not belong
+here: assertions, fixtures, the parts themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import dagster as dg
+
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG
+from market_assets.collection.days import DayRange
+from market_assets.columns import feature_columns
+from market_assets.definitions import build_definitions
+from market_assets.indicators import INDICATORS, Indicator
+from market_assets.partitions import range_tags
+from market_assets.settings import Settings
+from market_assets.sources.simulator import RecordedRequest, SimulatorServer
+from market_assets.store import Store
+from market_assets.store.tables import ML_FEATURES
+from market_assets.universe import UNIVERSE, Universe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    import pandas as pd
+
+    from market_assets.clock import ManualClock
+    from market_assets.store import CollectionRecord
+
+#: a run tells nobody anything: pytest shows what failed
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+#: tickers for tests of time and history: one of each venue but ICE, two bonds for the spread, one crypto reference
+SMALL_NAMES = ("QQQ", "HYG", "LQD", "JPYUSD", "VIX", "BTC")
+
+
+def small_universe(names: Sequence[str] = SMALL_NAMES) -> Universe:
+    """Return part of the universe: a collection of six tickers costs a third of one of nineteen."""
+    return Universe(tuple(UNIVERSE[name] for name in names))
+
+
+def indicators_of(universe: Universe) -> tuple[Indicator, ...]:
+    """Return the indicators whose inputs are all in `universe`."""
+    return tuple(one for one in INDICATORS if all(name in universe for name in one.inputs))
+
+
+class TimedRequests(list[RecordedRequest]):
+    """The requests a simulator saw, with the monotonic time at which each came in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def append(self, request: RecordedRequest) -> None:
+        self.seconds.append(time.monotonic())
+        super().append(request)
+
+    @property
+    def span(self) -> float:
+        """Seconds between the first and the last request."""
+        return self.seconds[-1] - self.seconds[0]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one run did."""
+
+    result: dg.ExecuteInProcessResult
+    record: CollectionRecord | None
+    #: chart requests that reached the server
+    requests: list[RecordedRequest]
+
+    @property
+    def success(self) -> bool:
+        return self.result.success
+
+    @property
+    def status(self) -> str:
+        """Status in the collections table; empty if the run left no record."""
+        return "" if self.record is None else self.record.status
+
+    @cached_property
+    def materialized(self) -> dict[str, list[str]]:
+        """Partitions materialized, by asset (`ticker/QQQ`)."""
+        found: dict[str, list[str]] = {}
+        for event in self.result.get_asset_materialization_events():
+            found.setdefault("/".join(event.asset_key.path if event.asset_key else ()), []).append(str(event.partition))
+        return found
+
+    def metadata(self, asset: str) -> dict[str, Any]:
+        """Return the plain metadata values of the (last) materialization of `asset`."""
+        events = [
+            event
+            for event in self.result.get_asset_materialization_events()
+            if event.asset_key == dg.AssetKey(asset.split("/"))
+        ]
+        values = events[-1].step_materialization_data.materialization.metadata
+        return {name: value.value for name, value in values.items()}
+
+    @property
+    def checks(self) -> dict[str, dg.AssetCheckEvaluation]:
+        """Evaluations of `bars_were_fetched`, by ticker."""
+        return {one.asset_key.path[1]: one for one in self.result.get_asset_check_evaluations()}
+
+    @property
+    def failed_steps(self) -> dict[str, str]:
+        """Message of each step that raised, by step."""
+        found = {}
+        for event in self.result.all_events:
+            if event.is_step_failure:
+                error = event.step_failure_data.error
+                cause = error.cause if error and error.cause else error
+                found[str(event.step_key)] = cause.message.strip() if cause else ""
+        return found
+
+    @property
+    def skipped_steps(self) -> set[str]:
+        return {str(event.step_key) for event in self.result.all_events if event.is_step_skipped}
+
+    def asked(self) -> set[tuple[str, str]]:
+        """Return the distinct (symbol, interval) asked for."""
+        return {(str(one.symbol), str(one.interval)) for one in self.requests}
+
+
+class Collector:
+    """One deployment on a simulated market: the clock is moved by hand, everything else is the real thing."""
+
+    def __init__(
+        self,
+        server: SimulatorServer,
+        clock: ManualClock,
+        database_url: str,
+        *,
+        universe: Universe = UNIVERSE,
+        indicators: Sequence[Indicator] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Open and migrate the database; `settings` override the test defaults."""
+        self.server = server
+        self.clock = clock
+        self.universe = universe
+        self.indicators = indicators_of(universe) if indicators is None else tuple(indicators)
+        quick = {"yfinance_request_delay": 0.0, "yahoo_attempts": 1, "yahoo_backoff_seconds": 600.0}
+        self.settings = Settings.load(
+            **{"yahoo_base_url": server.url, "database_url": database_url, **quick, **settings}
+        )
+        self.columns = feature_columns(universe, self.indicators)
+        self.store = Store.connect(self.settings.sqlalchemy_url, clock=clock, feature_columns=self.columns)
+        self.store.migrate()
+        self.instance = dg.DagsterInstance.ephemeral()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database's connections; a SQLite file is whole afterwards."""
+        self.instance.dispose()
+        self.store.close()
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return build_definitions(
+            settings=self.settings,
+            universe=self.universe,
+            indicators=self.indicators,
+            clock=self.clock,
+            store=self.store,
+        )
+
+    def at(self, instant: datetime) -> Collector:
+        """Move the clock, the simulator's and the collector's own."""
+        self.clock.set(instant)
+        return self
+
+    def collect(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        *,
+        kind: str = "tick",
+        job: str = COLLECT_JOB,
+        selection: Sequence[str] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Collected:
+        """Run `job` for one day (default: today) or, with `last`, over a range in one run; never raise for a failure.
+
+        `selection` names the assets to materialize, as the UI does; default: all of the job.
+        """
+        first = first or self.clock.now().date()
+        since = len(self.server.requests)
+        tags = {KIND_TAG: kind, **(tags or {})}
+        chosen = None if selection is None else [dg.AssetKey(name.split("/")) for name in selection]
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=first.isoformat() if last is None else None,
+            tags=tags if last is None else {**tags, **range_tags(DayRange(first, last))},
+            asset_selection=chosen,
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+        requests = [one for one in self.server.requests[since:] if one.symbol is not None]
+        return Collected(result, self.store.runs.collection(result.run_id), requests)
+
+    def ticks(self, start: datetime, count: int, step: timedelta = timedelta(minutes=30)) -> Iterator[Collected]:
+        """Run `count` ticks, the first at `start`."""
+        for number in range(count):
+            yield self.at(start + number * step).collect()
+
+    def rows(
+        self, start: datetime | date | None = None, end: datetime | date | None = None, as_of: datetime | None = None
+    ) -> pd.DataFrame:
+        """Return the stored feature rows by observation time."""
+        return self.store.read(ML_FEATURES, start=start, end=end, as_of=as_of).set_index("observed_at")
+
+    def row(self, at: datetime) -> pd.Series[Any]:
+        """Return the feature row at one observation time; raise KeyError if there is none."""
+        found = self.rows(at, at + timedelta(microseconds=1))
+        if found.empty:
+            raise KeyError(f"no feature row at {at}")
+        return found.iloc[0]
