@@ -40,7 +40,7 @@ run: $(STAMPS)/run  ## Set up, then collect once and show the features (the firs
 test: $(STAMPS)/test lint types unit  ## Set up, then lint, type-check and run the unit tests (the second command)
 
 ui: $(STAMPS)/run  ## Start Dagster's UI with the schedules on http://127.0.0.1:3000
-	@mkdir -p "$(DAGSTER_HOME)"
+	@$(BIN)/python -c "from market_assets.run import ensure_dagster_home; ensure_dagster_home()"
 	@$(BIN)/market-assets migrate --quiet
 	@$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, Store
 
 _DAGSTER_YAML = """\
-# Written by `market-assets` because DAGSTER_HOME was not set. Everything here is Dagster's own default but telemetry.
+# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry
+# and the invitation to its newsletter.
 telemetry:
+  enabled: false
+nux:
   enabled: false
 """
 
