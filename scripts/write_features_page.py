@@ -16,8 +16,8 @@ _INTRODUCTION = """\
 
 Written by `scripts/write_features_page.py` from the universe and the indicators; do not edit.
 
-A feature row stands at an observation time `T` on the UTC grid. An input is the last bar that had ended, feed lag included, by `T`.
-NULL always has a reason. `core` counts {core} features, `all` counts {all}.
+A feature row stands at an observation time `T` on the UTC grid. An input is the last bar that had ended, feed lag
+included, by `T`. NULL always has a reason. `core` counts {core} features, `all` counts {all}.
 """
 
 
@@ -56,7 +56,8 @@ def page() -> str:
         lines += [
             f"### {indicator.title}: `{indicator.column}`",
             "",
-            f"`{indicator.formula}` ({indicator.unit}); from {', '.join(indicator.inputs)}. Plausible from {low:g} to {high:g}.",
+            f"`{indicator.formula}` ({indicator.unit}); from {', '.join(indicator.inputs)}. "
+            f"Plausible from {low:g} to {high:g}.",
             "",
             *([indicator.caveat, ""] if indicator.caveat else []),
         ]
