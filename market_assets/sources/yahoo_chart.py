@@ -4,8 +4,8 @@ Belongs here: the wire format. Does not belong here: requests (`yahoo.py`) and w
 
 The body is read here and not by `yfinance.Ticker.history`, because that loses what decides about a row: it reduces a
 daily stamp to its date (an FX live row then passes for the day), keeps the live row of two rows of one day, merges an
-intraday live row into the bar before it, fills a missing volume with 0, fails on bodies without `tradingPeriods`, and
-needs a warning filter that is not thread-safe.
+intraday live row into the bar before it, fills a missing volume with 0, fails on bodies without `tradingPeriods`,
+reports 401, 404 and 500 alike as missing prices, and costs four times the CPU (19 ms against 5 for a day of 15m bars).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Belongs here: the address, the count of requests and the policy per kind of requ
 (`yahoo.py` alone imports it), the meaning of a chart (`yahoo_chart.py`) and retries (`pool.py`).
 
 Left alone, yfinance 1.7 multiplies requests: it asks fc.yahoo.com again on every call when no cookie could be stored,
-and repeats every refused chart request with a second cookie strategy (four or five requests for one 404 or one 429).
+and repeats every refused chart request with a second cookie strategy (three to six requests for one 404 or one 429).
 The session is the seam that yfinance offers, so the policy lives here instead of in patches of yfinance:
 
 * a chart answer of 400 and above ends the fetch at once; only 401 and 403 are left to yfinance, which then renews
