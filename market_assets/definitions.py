@@ -48,7 +48,7 @@ def build_definitions(
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=build_assets(universe, indicators, partitions),
-            jobs=build_jobs(partitions),
+            jobs=build_jobs(),
             schedules=build_schedules(settings),
             resources=build_resources(
                 settings=settings,

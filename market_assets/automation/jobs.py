@@ -16,20 +16,18 @@ COLLECT_JOB = "collect"
 REBUILD_JOB = "rebuild_features"
 
 
-def build_jobs(partitions: dg.PartitionsDefinition[str]) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     """Return `collect` (everything) and `rebuild_features` (everything that is derived from stored bars)."""
     tickers = dg.AssetSelection.key_prefixes("ticker")
     return [
         dg.define_asset_job(
             COLLECT_JOB,
             selection=dg.AssetSelection.all(),
-            partitions_def=partitions,
             description="Fetch every ticker and compute everything derived, for one UTC day or a range of days.",
         ),
         dg.define_asset_job(
             REBUILD_JOB,
             selection=dg.AssetSelection.all() - tickers,
-            partitions_def=partitions,
             description="Compute everything derived again from the stored bars, without asking the source.",
         ),
     ]
