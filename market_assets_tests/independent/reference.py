@@ -171,6 +171,7 @@ def fx_session_closes(rows: pd.Series) -> pd.Series:
 # --- within the session -----------------------------------------------------------------------------------------------
 
 
+@cache
 def nyse_hours(day: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp]:
     """Return open and close of a session, as instants."""
     close = HALF_DAYS.get(day, "16:00")
@@ -188,14 +189,18 @@ def regular_hours(minutes: pd.DataFrame, sessions: pd.DatetimeIndex) -> pd.DataF
     return pd.concat(parts)
 
 
-def stale_minutes(last: pd.Timestamp, at: pd.Timestamp, sessions: pd.DatetimeIndex) -> float:
-    """Return NYSE's open minutes since the quarter hour after the one of the last trade `last` should have ended."""
+def us(instant: pd.Timestamp) -> int:
+    """Return microseconds since the epoch."""
+    return instant.value // 1000
+
+
+def stale_minutes(last: pd.Timestamp, at: pd.Timestamp, opens: pd.DatetimeIndex, closes: pd.DatetimeIndex) -> float:
+    """Return the open minutes since the quarter hour after the one of the last trade `last` should have ended."""
     quarter_end = last.floor("15min") + pd.Timedelta("15min")
-    hours = [nyse_hours(day) for day in sessions]
-    following = [max(opened, quarter_end) for opened, closed in hours if closed > quarter_end]
-    due = min(following) + pd.Timedelta("15min")
-    opened = [min(closed, at) - max(opened, due) for opened, closed in hours]
-    return sum(max(part.total_seconds(), 0.0) for part in opened) / 60.0
+    row = int(closes.searchsorted(quarter_end, side="right"))
+    due = max(opens[row], quarter_end) + pd.Timedelta("15min")
+    opened = np.minimum(closes.asi8, us(at)) - np.maximum(opens.asi8, us(due))
+    return float(np.maximum(opened, 0).sum() / 60e6)
 
 
 def quarter_hours(bars: pd.DataFrame) -> pd.DataFrame:
