@@ -48,27 +48,38 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 @contextmanager
-def empty_database(kind: str, directory: Path, template: str | None = None) -> Iterator[str]:
+def empty_database(kind: str, directory: Path) -> Iterator[str]:
     """Create an empty database of `kind` and drop it at the end; skip the test where no server can be had.
 
-    `directory` takes the file of SQLite. `template` names a PostgreSQL database to copy.
+    `directory` takes the file of SQLite.
     """
+    url = permanent_database(kind, directory)
+    try:
+        yield url
+    finally:
+        if kind != SQLITE:
+            force = " WITH (FORCE)" if kind == POSTGRESQL else ""
+            _administer(kind, f"DROP DATABASE {make_url(url).database}{force}")
+
+
+def permanent_database(kind: str, directory: Path) -> str:
+    """Create an empty database of `kind` that lasts as long as its server, and return its URL."""
     name = f"t{uuid.uuid4().hex[:16]}"
     if kind == SQLITE:
-        yield URL.create("sqlite+pysqlite", database=str(directory / f"{name}.db")).render_as_string()
-        return
-    server = postgresql_server() if kind == POSTGRESQL else mariadb_server()
+        return URL.create("sqlite+pysqlite", database=str(directory / f"{name}.db")).render_as_string()
+    _administer(kind, f"CREATE DATABASE {name}")
+    return _server(kind).set(database=name).render_as_string(hide_password=False)
+
+
+def _server(kind: str) -> URL:
+    return postgresql_server() if kind == POSTGRESQL else mariadb_server()
+
+
+def _administer(kind: str, statement: str) -> None:
     # AUTOCOMMIT: PostgreSQL creates and drops databases outside of transactions only
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    created = f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")
+    engine = sa.create_engine(_server(kind), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql(created)
-    try:
-        yield server.set(database=name).render_as_string(hide_password=False)
-    finally:
-        force = " WITH (FORCE)" if kind == POSTGRESQL else ""
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
+        connection.exec_driver_sql(statement)
 
 
 @cache
@@ -119,23 +130,20 @@ def _private_mariadb(binary: str) -> URL:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (directory / "log").open("wb")
-    server = subprocess.Popen(
-        [
-            binary,
-            "--no-defaults",
-            data,
-            f"--socket={directory / 'socket'}",
-            f"--pid-file={directory / 'pid'}",
-            f"--port={port}",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--innodb-flush-log-at-trx-commit=0",  # a test database need not survive a power cut
-            *user,
-        ],
-        stdout=log,
-        stderr=log,
-    )
+    command = [
+        binary,
+        "--no-defaults",
+        data,
+        f"--socket={directory / 'socket'}",
+        f"--pid-file={directory / 'pid'}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--innodb-flush-log-at-trx-commit=0",  # a test database need not survive a power cut
+        *user,
+    ]
+    with (directory / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
     atexit.register(_stop, server)
     url = URL.create("mysql+pymysql", username="root", host="127.0.0.1", port=port)
     _wait_until_up(url, server, directory / "log")

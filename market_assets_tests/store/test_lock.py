@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from market_assets.errors import CollectionBusyError, LeaseLostError
-from market_assets.store import CollectionLock, Store
+from market_assets.store import CollectionLease, CollectionLock, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,11 +106,12 @@ def test_of_many_that_ask_at_once_exactly_one_gets_the_lock(url: str, open_store
     locks = [CollectionLock(open_store(url)) for _ in range(5)]
     barrier = threading.Barrier(len(locks))
     outcomes: list[str] = []
+    held: list[CollectionLease] = []
 
     def ask(lock: CollectionLock) -> None:
         barrier.wait()
         try:
-            lock.acquire("someone", lease=LONG)
+            held.append(lock.acquire("someone", lease=LONG))
         except CollectionBusyError:
             outcomes.append("busy")
         else:
@@ -121,4 +122,5 @@ def test_of_many_that_ask_at_once_exactly_one_gets_the_lock(url: str, open_store
         thread.start()
     for thread in threads:
         thread.join()
+    held[0].release()
     assert sorted(outcomes) == ["busy"] * 4 + ["held"]

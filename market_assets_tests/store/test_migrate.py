@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from market_assets.columns import feature_columns
 from market_assets.errors import SchemaOutdatedError, StoreError
 from market_assets.store import Counts, Store
-from market_assets.store.migrate import VERSION_TABLE
+from market_assets.store.revision import VERSION_TABLE
 from market_assets.store.schema import MAX_FEATURE_TICKERS
 from market_assets.store.tables import ML_FEATURES
 from market_assets_tests.store.builders import FETCHED, HOUR, feature_rows, history, write_bars, write_features
