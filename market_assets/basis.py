@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from market_assets.maths.arrays import BoolArray, FloatArray, IntArray
     from market_assets.universe import Ticker
 
+NO_SPLITS = "no_splits"
 _PRICES = ("open", "high", "low", "close")
 #: largest relative difference of two representations of one native price: what is left of float32 after a rebase
 REBASE_TOLERANCE = 2e-6
@@ -53,7 +54,7 @@ class AppliedSplits:
     splits: Splits
     #: how many of the splits, oldest first, the source had applied
     count: int
-    #: what decided: `no_splits`, `overlap`, `jump`, `sibling` or `age`
+    #: what decided: `no_splits` (nothing to decide), `overlap`, `jump`, `sibling` or `age`
     evidence: str
 
 
@@ -86,7 +87,8 @@ def detect_applied(
         stored: a bar frame of the same ticker and interval (bar_start, close, basis); may be empty.
         splits: every known split, see `all_splits`.
         ticker: whose bars they are.
-        sibling: what was found for another interval in the same collection; asked if the bars themselves cannot tell.
+        sibling: what was found for another interval in the same collection, from the same `splits`; asked if the bars
+            themselves cannot tell.
         fetched_at: start of the request. If nothing else tells, splits of ten days ago and older count as applied, and
             such that lie in the future as not applied.
 
@@ -102,7 +104,8 @@ def detect_applied(
     candidates = list(range(len(known.ratio) + 1))
     starts = instants_us(fetched["bar_start"])
     if len(starts) == 0 or _agree(known, starts, candidates):
-        return AppliedSplits(known, candidates[-1], "no_splits")
+        # These bars say nothing: what another interval has found stands, for the next one to ask.
+        return AppliedSplits(known, candidates[-1], NO_SPLITS) if sibling is None else sibling
     candidates = _by_overlap(known, fetched, stored, candidates, ticker)
     if _agree(known, starts, candidates):
         return AppliedSplits(known, candidates[-1], "overlap")
@@ -114,7 +117,7 @@ def detect_applied(
             f"the bars of {ticker.name} jump as if a later split had been applied and an earlier one not (ex-dates "
             f"{', '.join(map(str, known.ex_day))}); check the ratios in corporate_actions"
         )
-    if sibling is not None and sibling.count in candidates:
+    if sibling is not None and sibling.evidence != NO_SPLITS and sibling.count in candidates:
         return AppliedSplits(known, sibling.count, "sibling")
     if fetched_at is not None:
         candidates = _by_age(known, candidates, fetched_at)

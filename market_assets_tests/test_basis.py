@@ -114,6 +114,9 @@ def test_the_other_interval_of_the_collection_or_the_age_of_the_split_tell_as_a_
         sibling = detect_applied(answer(bars), NO_STORED, SPLIT, USO)
         found = detect_applied(before, NO_STORED, SPLIT, USO, sibling=sibling)
         assert (found.count, found.evidence) == (count, "sibling")
+    nothing = detect_applied(answer(native(start="2020-04-29")), NO_STORED, SPLIT, USO)
+    with pytest.raises(AmbiguousBasisError):
+        detect_applied(before, NO_STORED, SPLIT, USO, sibling=nothing)
     for instant, count in ((datetime(2021, 1, 1, tzinfo=UTC), 1), (datetime(2020, 4, 20, tzinfo=UTC), 0)):
         found = detect_applied(before, NO_STORED, SPLIT, USO, fetched_at=instant)
         assert (found.count, found.evidence) == (count, "age")
