@@ -33,6 +33,8 @@ def evaluate_fetch(outcome: TickerOutcome) -> FetchVerdict:
         "requests": outcome.requests,
         "source": outcome.source,
     }
+    if outcome.holes:
+        metadata["empty_windows"] = "; ".join(outcome.holes)
     if outcome.error is None:
         return FetchVerdict(passed=True, description="fetched", metadata=metadata)
     metadata["worst_offenders"] = outcome.message

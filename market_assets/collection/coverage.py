@@ -13,10 +13,15 @@ from market_assets.collection.days import ONE_DAY, DayRange, day_start
 from market_assets.store import DayState, LedgerEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from market_assets.sources.base import FetchRequest, Interval
     from market_assets.universe import Ticker
+
+#: how late a bar may be before its absence means something
+_SETTLED = timedelta(minutes=15)
 
 
 def coverage_of_failure(
@@ -60,6 +65,16 @@ def coverage_of_answer(
             )
             states.append(LedgerEntry(ticker.name, request.interval.value, day, state, detail))
     return states
+
+
+def bars_are_due(ticker: Ticker, windows: Sequence[FetchRequest], days: DayRange, now: datetime) -> bool:
+    """Return whether a bar of `days` should long have been there, in any of the requested windows."""
+    settled = now - _SETTLED
+    return any(
+        _expected(ticker, request.interval, max(days.start, request.start), min(days.end, request.end), settled)
+        for request in windows
+        if request.start < days.end and days.start < request.end
+    )
 
 
 def _expected(ticker: Ticker, interval: Interval, start: datetime, end: datetime, now: datetime) -> list[int]:

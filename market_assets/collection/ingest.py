@@ -22,6 +22,7 @@ from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, QUARANTIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from market_assets.sources.base import FetchAnswer
     from market_assets.store import Snapshot
@@ -37,17 +38,19 @@ class Ingested:
     quarantined: pd.DataFrame
 
 
-def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -> Ingested:
+def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot, *, asked_at: datetime) -> Ingested:
     """Turn the answers for one ticker into one write over every UTC day they wholly cover.
 
     Rows of partly covered days are left out: the source's limit rolls by the second, and half a day must not replace a
-    whole one. An answer without a single row is no scope for any day that holds rows already.
+    whole one. An answer without a single row is no scope at all. `asked_at` orders a write without any answer.
     """
     bars_parts: list[pd.DataFrame] = []
     bad_parts: list[pd.DataFrame] = []
     action_parts: list[pd.DataFrame] = []
     scopes: list[Scope] = []
     stored_actions = snapshot.read(CORPORATE_ACTIONS, series=[ticker.name])
+    if not answers:
+        return Ingested(ScopedWrite((), (), asked_at), pd.DataFrame(), pd.DataFrame())
     # A split that one answer names rebases the bars of every answer of the same moment.
     answered = pd.concat([answer.actions for answer in answers], ignore_index=True).drop_duplicates(["kind", "ex_date"])
     splits = all_splits(answered, stored_actions)
@@ -77,7 +80,7 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot) -
             actions["ticker"], actions["source"] = ticker.name, answer.source
             action_parts.append(action_basis(actions, stored_actions, applied))
     if not scopes:
-        empty = ScopedWrite((), (), min(answer.fetched_at for answer in answers))
+        empty = ScopedWrite((), (), asked_at)
         return Ingested(empty, pd.DataFrame(), pd.DataFrame())
     bars = pd.concat(bars_parts, ignore_index=True)
     bad = pd.concat(bad_parts, ignore_index=True)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from market_assets.collection import build
-from market_assets.collection.coverage import coverage_of_answer, coverage_of_failure
+from market_assets.collection.coverage import bars_are_due, coverage_of_answer, coverage_of_failure
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.ingest import ingest
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
-from market_assets.errors import CollectionFailedError, SourceError
+from market_assets.errors import CollectionFailedError, EmptyAnswerError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
 
@@ -55,6 +55,8 @@ class TickerOutcome:
     bars: pd.DataFrame = field(default_factory=pd.DataFrame)
     quarantined: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
+    #: windows that were answered without a bar though the calendar expected some; never a scope, asked for again
+    holes: tuple[str, ...] = ()
 
     @property
     def requests(self) -> int:
@@ -195,16 +197,24 @@ class CollectionSession:
         label = self.settings.source_label
         answers: list[FetchAnswer] = []
         errors: list[SourceError] = []
+        empty: list[EmptyAnswerError] = []
         for request in requests:
             try:
                 answers.append(pool.fetch_again(request) if again else pool.result(request))
+            except EmptyAnswerError as error:
+                empty.append(error)
             except SourceError as error:
                 errors.append(error)
+        # A hole in one window is no reason to throw away what the others hold. Without any bar the ticker has failed if
+        # its own days should have some: a hole in the look-back alone must not fail it all weekend.
+        has_bars = any(len(answer.bars) for answer in answers)
+        if empty and not has_bars and bars_are_due(ticker, requests, self._days, self.now):
+            errors.extend(empty)
         if errors:
             # All or nothing: a ticker with half of its windows would look complete.
             return TickerOutcome(ticker.name, label, tuple(requests), error=errors[0], failed_requests=len(errors))
         with self.store.snapshot() as snapshot:
-            ingested = ingest(ticker, answers, snapshot)
+            ingested = ingest(ticker, answers, snapshot, asked_at=self.now)
         rejected: Counter[str] = Counter()
         for answer in answers:
             rejected.update(answer.rejected["reason"].tolist())
@@ -216,6 +226,7 @@ class CollectionSession:
             bars=ingested.bars,
             quarantined=len(ingested.quarantined),
             rejected=dict(rejected),
+            holes=tuple(str(error) for error in empty),
         )
 
     # --- deriving -------------------------------------------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""What becomes of a ticker when some of its windows are answered without a bar."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from market_assets.clock import ManualClock
+from market_assets.collection.days import DayRange
+from market_assets.collection.session import CollectionSession, TickerOutcome
+from market_assets.errors import EmptyAnswerError, SourceError
+from market_assets.indicators import INDICATORS
+from market_assets.settings import Settings
+from market_assets.sources.base import (
+    ACTION_COLUMNS,
+    BAR_COLUMNS,
+    REJECTED_COLUMNS,
+    FetchAnswer,
+    FetchRequest,
+    Interval,
+)
+from market_assets.store import Store
+from market_assets.universe import UNIVERSE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRIDAY = datetime(2026, 8, 28, 21, 31, tzinfo=UTC)
+SATURDAY = FRIDAY + timedelta(days=1)
+
+
+class Holes:
+    """A source that has no bar in some intervals."""
+
+    label = "simulator"
+
+    def __init__(self, clock: ManualClock, empty: set[Interval]) -> None:
+        self._clock, self._empty = clock, empty
+
+    def oldest_available(self, interval: Interval, now: datetime) -> datetime | None:
+        limits = {Interval.M15: timedelta(days=60), Interval.H1: timedelta(days=730)}
+        return now - limits[interval] if interval in limits else None
+
+    def fetch(self, request: FetchRequest) -> FetchAnswer:
+        if request.interval in self._empty:
+            raise EmptyAnswerError(f"{request}: no bar")
+        start = pd.Timestamp(request.start).normalize() + pd.Timedelta("14h")
+        bar = (start, start + pd.Timedelta("15min"), 10.0, 11.0, 9.0, 10.5, 100.0)
+        bars = pd.DataFrame([bar], columns=list(BAR_COLUMNS))
+        now = self._clock.now()
+        return FetchAnswer(
+            request=request,
+            fetched_at=now,
+            source=self.label,
+            bars=bars,
+            actions=pd.DataFrame(columns=list(ACTION_COLUMNS)),
+            rejected=pd.DataFrame(columns=list(REJECTED_COLUMNS)),
+            covered_start=request.start,
+            covered_end=min(request.end, now),
+        )
+
+
+def collect(tmp_path: Path, now: datetime, empty: set[Interval], kind: type[Holes] = Holes) -> TickerOutcome:
+    clock = ManualClock(now)
+    store = Store.connect(f"sqlite:///{tmp_path / 'market.db'}", clock=clock)
+    store.migrate()
+    session = CollectionSession(
+        store=store,
+        source_factory=lambda: kind(clock, empty),
+        settings=Settings.load(yahoo_base_url="http://127.0.0.1:1", yahoo_attempts=1, yfinance_request_delay=0.0),
+        universe=UNIVERSE,
+        indicators=INDICATORS,
+        clock=clock,
+        run_id="run",
+        kind="tick",
+    )
+    with session.recorded(DayRange.of(now)):
+        outcome = session.collect(UNIVERSE["QQQ"], DayRange.of(now), ["QQQ"])
+    store.close()
+    return outcome
+
+
+def test_a_hole_in_one_interval_does_not_throw_away_the_others(tmp_path: Path) -> None:
+    outcome = collect(tmp_path, FRIDAY, {Interval.D1})
+    assert outcome.error is None
+    assert len(outcome.bars) > 0
+    assert len(outcome.holes) == 1
+
+
+def test_a_hole_is_no_scope_so_that_nothing_stored_is_withdrawn(tmp_path: Path) -> None:
+    outcome = collect(tmp_path, FRIDAY, {Interval.D1})
+    assert outcome.write is not None
+    assert {scope.interval for scope in outcome.write.scopes} == {"15m", "1h"}
+
+
+def test_a_ticker_without_any_bar_on_a_day_that_should_have_some_has_failed(tmp_path: Path) -> None:
+    outcome = collect(tmp_path, FRIDAY, set(Interval))
+    assert isinstance(outcome.error, EmptyAnswerError)
+    assert outcome.write is None
+
+
+def test_a_hole_before_a_weekend_does_not_fail_the_ticker_all_weekend(tmp_path: Path) -> None:
+    outcome = collect(tmp_path, SATURDAY, set(Interval))
+    assert outcome.error is None
+    assert outcome.write is not None
+    assert outcome.write.scopes == ()
+    assert len(outcome.holes) == 3
+
+
+@pytest.mark.parametrize("now", [FRIDAY, SATURDAY])
+def test_any_other_failure_of_one_window_fails_the_ticker(tmp_path: Path, now: datetime) -> None:
+    class Broken(Holes):
+        def fetch(self, request: FetchRequest) -> FetchAnswer:
+            if request.interval is Interval.D1:
+                raise SourceError("broken")
+            return super().fetch(request)
+
+    outcome = collect(tmp_path, now, set(), Broken)
+    assert outcome.error is not None
+    assert outcome.write is None
