@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from market_assets.errors import SettingsError, StoreError
-from market_assets.store.dialects import BACKENDS, Backend
+from market_assets.store.dialects import Backend, backend_of
 from market_assets.store.dialects.sqlite import IMMEDIATE
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Database:
         """Prepare connections to `url`; none is opened yet."""
         self.url = normalise_url(url)
         self.engine = _create_engine(self.url)
-        self.backend: Backend = BACKENDS[self.engine.dialect.name]()
+        self.backend: Backend = backend_of(self.engine.dialect.name)
 
     @property
     def redacted_url(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 import sqlalchemy as sa
 
 from market_assets.columns import feature_columns as universe_feature_columns
-from market_assets.store import ledger, migrate, user_tables
+from market_assets.store import ledger, revision, user_tables
 from market_assets.store.connect import Database
 from market_assets.store.runs import STALE_LOOKBACK_DAYS, RunLog
 from market_assets.store.schema import Schema, build_schema
@@ -76,11 +76,13 @@ class Store:
 
     def migrate(self) -> None:
         """Create or upgrade the tables and add the columns of new tickers. Safe to run concurrently."""
+        from market_assets.store import migrate  # noqa: PLC0415 - imports Alembic, which only a migration needs
+
         migrate.migrate(self.database, self._schema)
 
     def check_schema(self) -> None:
         """Raise SchemaOutdatedError, naming the remedy, unless revision and columns are this program's."""
-        migrate.check_schema(self.database, self._schema)
+        revision.check_schema(self.database, self._schema)
 
     @property
     def schema(self) -> Schema:
@@ -195,7 +197,7 @@ class Store:
             backend = self.database.backend
             version, size = backend.version(connection), backend.size_bytes(connection)
         return StoreDescription(
-            backend.label, version, size, migrate.revision_of(self.database), self.database.redacted_url
+            backend.label, version, size, revision.revision_of(self.database), self.database.redacted_url
         )
 
     def __repr__(self) -> str:

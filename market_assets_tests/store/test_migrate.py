@@ -55,10 +55,16 @@ def test_the_migrated_tables_are_those_that_the_program_declares(store: Store) -
 
 
 def test_an_unknown_revision_says_that_the_program_is_too_old(store: Store) -> None:
-    store.database.write(lambda connection: connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")))  # noqa: S608
-    with pytest.raises(SchemaOutdatedError, match="revision 9999, which this program .* does not know.*upgrade this one"):
+    store.database.write(
+        lambda connection: connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    )  # noqa: S608
+    with pytest.raises(
+        SchemaOutdatedError, match="revision 9999, which this program .* does not know.*upgrade this one"
+    ):
         store.check_schema()
-    store.database.write(lambda connection: connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")))  # noqa: S608
+    store.database.write(
+        lambda connection: connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+    )  # noqa: S608
 
 
 def test_four_threads_that_migrate_an_empty_database_at_once_all_succeed(empty_url: str, open_store: OpenStore) -> None:
@@ -98,7 +104,9 @@ def test_a_new_ticker_adds_columns_and_leaves_the_old_rows_as_they_were(empty_ur
     assert list(history(new, ML_FEATURES)["ml_qqq_price"]) == [1.0, 2.0, 1.0, 2.0]
 
 
-def test_a_ticker_that_leaves_drops_nothing_and_its_old_values_go_to_history(empty_url: str, open_store: OpenStore) -> None:
+def test_a_ticker_that_leaves_drops_nothing_and_its_old_values_go_to_history(
+    empty_url: str, open_store: OpenStore
+) -> None:
     columns = [*feature_columns(), *NEW_TICKER]
     wide = open_store(empty_url, feature_columns=columns)
     wide.migrate()

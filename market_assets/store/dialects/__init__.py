@@ -5,16 +5,22 @@ Belongs here: SQL that is not portable: bulk paths, locking, clocks. Does not be
 
 from __future__ import annotations
 
-from market_assets.store.dialects.base import Backend
-from market_assets.store.dialects.mariadb import MariaDbBackend
-from market_assets.store.dialects.postgresql import PostgresqlBackend
-from market_assets.store.dialects.sqlite import SqliteBackend
+from importlib import import_module
 
-#: by SQLAlchemy's dialect name
-BACKENDS: dict[str, type[Backend]] = {
-    "sqlite": SqliteBackend,
-    "postgresql": PostgresqlBackend,
-    "mysql": MariaDbBackend,
+from market_assets.store.dialects.base import Backend
+
+__all__ = ["Backend", "backend_of"]
+
+#: module and class by SQLAlchemy's dialect name; imported when used, for each brings its driver
+_BACKENDS = {
+    "sqlite": ("sqlite", "SqliteBackend"),
+    "postgresql": ("postgresql", "PostgresqlBackend"),
+    "mysql": ("mariadb", "MariaDbBackend"),
 }
 
-__all__ = ["BACKENDS", "Backend", "MariaDbBackend", "PostgresqlBackend", "SqliteBackend"]
+
+def backend_of(dialect: str) -> Backend:
+    """Return a backend for SQLAlchemy's `dialect`: sqlite, postgresql or mysql."""
+    module, name = _BACKENDS[dialect]
+    backend: Backend = getattr(import_module(f"{__name__}.{module}"), name)()
+    return backend

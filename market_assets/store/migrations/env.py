@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from market_assets.store.migrate import VERSION_TABLE
+from market_assets.store.revision import VERSION_TABLE
 
 connection = context.config.attributes["connection"]
 context.configure(
