@@ -116,6 +116,7 @@ class Simulator:
             ("/v8/finance/chart/{symbol}", "GET", self._chart),
             ("/v10/finance/quoteSummary/{symbol}", "GET", self._no_summary),
             ("/v7/finance/quote", "GET", self._no_quote),
+            ("/ws/fundamentals-timeseries/v1/finance/timeseries/{symbol}", "GET", self._no_fundamentals),
             ("/{rest:path}", "GET", self._nothing),
         ]
         return [
@@ -172,6 +173,9 @@ class Simulator:
 
     async def _no_quote(self, _request: Request, _record: RecordedRequest) -> Response:
         return _json(wire.dump({"quoteResponse": {"result": [], "error": None}}))
+
+    async def _no_fundamentals(self, _request: Request, _record: RecordedRequest) -> Response:
+        return _json(wire.dump({"timeseries": {"result": [], "error": None}}))
 
     async def _nothing(self, _request: Request, _record: RecordedRequest) -> Response:
         return HTMLResponse("<html><body>Not Found</body></html>", 404)
