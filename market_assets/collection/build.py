@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from market_assets.calendars import observation_grid, to_us
+from market_assets.calendars import observation_grid, to_us, venue_calendar
 from market_assets.collection.days import ONE_DAY
 from market_assets.collection.write import ScopedWrite
-from market_assets.correlations import CORRELATION_LOOKBACK_DAYS, session_correlations
+from market_assets.correlations import CORRELATION_FRAME_COLUMNS, CORRELATION_LOOKBACK_DAYS, session_correlations
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS, crypto_rows_from_bars, join_crypto_rows
 from market_assets.features import FEATURE_LOOKBACK_DAYS, compute_feature_rows, compute_indicator
 from market_assets.metrics import TickerLog
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from market_assets.universe import Ticker, Universe
 
 
+#: what a TickerLog is computed from; the other half of a bar's columns need not be read
+_LOG_COLUMNS = ("bar_end", "close", "basis")
+
+
 def read_ticker_log(snapshot: Snapshot, ticker: Ticker, start: datetime, end: datetime) -> TickerLog:
     """Return the bars of one ticker that start in [start, end), and all its corporate actions."""
     return read_ticker_logs(snapshot, [ticker], start, end)[ticker.name]
@@ -53,7 +57,7 @@ def read_ticker_logs(
 ) -> dict[str, TickerLog]:
     """Return the logs of `tickers` by name, in two queries however many there are."""
     names = [ticker.name for ticker in tickers]
-    bars = snapshot.read(MARKET_BARS, start=start, end=end, series=names)
+    bars = snapshot.read(MARKET_BARS, start=start, end=end, series=names, columns=_LOG_COLUMNS)
     # The whole history: which splits are in force, and on which basis a bar stands, does not depend on the window.
     actions = snapshot.read(CORPORATE_ACTIONS, series=names)
     by_bars = dict(tuple(bars.groupby("ticker", sort=False)))
@@ -117,13 +121,17 @@ def build_indicator(
 
 def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, universe: Universe) -> ScopedWrite:
     """Compute the crypto correlations of the sessions labelled with `days` that have closed by `now`."""
-    window = days.widened(CORRELATION_LOOKBACK_DAYS)
-    logs = read_ticker_logs(snapshot, tuple(universe), window.start, window.end)
-    tickers = {ticker.name: logs[ticker.name] for ticker in universe.features}
-    frames = [
-        session_correlations(logs[crypto.name], tickers, start=days.first, end=days.last, now_us=to_us(now))
-        for crypto in universe.crypto
-    ]
+    # At most ticks of a day none of its sessions has closed yet, and half a year of bars need not be read.
+    closed = [ticker for ticker in universe.features if _has_closed(ticker, days, now)]
+    frames = [pd.DataFrame(columns=list(CORRELATION_FRAME_COLUMNS))]
+    if closed:
+        window = days.widened(CORRELATION_LOOKBACK_DAYS)
+        logs = read_ticker_logs(snapshot, (*closed, *universe.crypto), window.start, window.end)
+        tickers = {ticker.name: logs[ticker.name] for ticker in closed}
+        frames = [
+            session_correlations(logs[crypto.name], tickers, start=days.first, end=days.last, now_us=to_us(now))
+            for crypto in universe.crypto
+        ]
     scopes = tuple(CRYPTO_CORRELATIONS.scope(crypto.name, day) for crypto in universe.crypto for day in days)
     return ScopedWrite(
         (Replacement(CRYPTO_CORRELATIONS, pd.concat(frames, ignore_index=True)),), scopes, snapshot.watermark
@@ -162,6 +170,12 @@ def build_crypto_rows(
         for day in days
     )
     return ScopedWrite((Replacement(CRYPTO_ML_FEATURES, frame),), scopes, snapshot.watermark)
+
+
+def _has_closed(ticker: Ticker, days: DayRange, now: datetime) -> bool:
+    """Whether a session labelled with one of `days` is completed at `now`, feed lag included."""
+    sessions = venue_calendar(ticker.venue).sessions(days.first, days.last)
+    return bool((sessions.close_us <= to_us(now - ticker.feed_lag)).any())
 
 
 def _origins(observed_at: pd.Series, now: datetime, interval: timedelta, began: datetime | None) -> list[str]:

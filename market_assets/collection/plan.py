@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from market_assets.calendars import from_us, to_us, venue_calendar
+import numpy as np
+
+from market_assets.calendars import US_PER_DAY, from_us, to_us, venue_calendar
 from market_assets.collection.days import ONE_DAY, DayRange, day_start
 from market_assets.sources.base import FetchRequest, Interval
 
@@ -96,19 +98,17 @@ def _first_missing(
     fetched: Mapping[date, datetime],
 ) -> date | None:
     """Return the first day to ask for: a look-back day with bars that is not held, else the first wanted one."""
-    calendar = venue_calendar(ticker.venue)
-    start_us = to_us(window.start)
-    starts, ends = calendar.expected_bars(interval, start_us, min(to_us(window.end), to_us(now)))
-    lag_us = int(ticker.feed_lag / timedelta(microseconds=1))
-    due = ends + lag_us
-    last_due: dict[date, int] = {}
-    for start, when in zip(starts.tolist(), due.tolist(), strict=True):
-        day = from_us(start).date()
-        last_due[day] = max(when, last_due.get(day, 0))
-    for day in sorted(last_due):
-        if day >= wanted_from:
-            break
+    until = min(window.end, day_start(wanted_from), now)
+    starts, ends = venue_calendar(ticker.venue).expected_bars(interval, to_us(window.start), to_us(until))
+    # Bars are in order: the last one of a day is due last.
+    days = starts // US_PER_DAY
+    last_of_day = np.flatnonzero(np.diff(days, append=-1))
+    lag_us = ticker.feed_lag // timedelta(microseconds=1)
+    for day_us, due_us in zip(
+        (days * US_PER_DAY)[last_of_day].tolist(), (ends + lag_us)[last_of_day].tolist(), strict=True
+    ):
+        day = from_us(day_us).date()
         held = fetched.get(day)
-        if held is None or to_us(held) < last_due[day] <= to_us(now):
+        if held is None or to_us(held) < due_us <= to_us(now):
             return day
     return wanted_from if wanted_from <= window.last else None
