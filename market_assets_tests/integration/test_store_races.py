@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -81,37 +81,39 @@ def test_of_two_writers_of_several_days_the_newer_fetch_wins_every_time(
     chance = random.Random(7)  # noqa: S311 - a reproducible race
     for number in range(12):
         base = FETCHED + timedelta(hours=number)
-        orders = [list(DAYS), list(reversed(DAYS))]
         barrier = threading.Barrier(2)
-        failures: list[Exception] = []
-
-        def write(newer: int, order: list[object], pause: float, base: object = base) -> None:
-            frames = [bars([base.timestamp() + newer] * (8 + newer), start=_at(day)) for day in order]  # type: ignore[attr-defined]
-            barrier.wait()
-            time.sleep(pause)
-            try:
-                store.replace(
-                    [Replacement(MARKET_BARS, pd.concat(frames, ignore_index=True))],
-                    scopes=[Scope("QQQ", "15m", day) for day in order],  # type: ignore[arg-type]
-                    fetched_at=base + timedelta(minutes=newer),  # type: ignore[operator]
-                    accept_deletions=True,
-                )
-            except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
-                failures.append(error)
-
-        threads = [
-            threading.Thread(target=write, args=(newer, orders[newer], chance.uniform(0, 0.02))) for newer in (0, 1)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
+        writers = [_Writer(store, base, newer, barrier, chance.uniform(0, 0.02)) for newer in (0, 1)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        assert [writer.failure for writer in writers] == [None, None]
         assert closes(store) == [base.timestamp() + 1] * (9 * len(DAYS))
 
 
-def _at(day: object) -> object:
-    return pd.Timestamp(day).tz_localize("UTC") + timedelta(hours=15)  # type: ignore[arg-type]
+class _Writer(threading.Thread):
+    """Writes all DAYS at once; the newer of two writers goes through the days backwards and has a bar more."""
+
+    def __init__(self, store: Store, base: datetime, newer: int, barrier: threading.Barrier, pause: float) -> None:
+        super().__init__()
+        days = DAYS[::-1] if newer else DAYS
+        starts = [datetime.combine(day, time(15), UTC) for day in days]
+        rows = [base.timestamp() + newer] * (8 + newer)
+        self._replacement = Replacement(MARKET_BARS, pd.concat([bars(rows, start=start) for start in starts]))
+        self._scopes = [Scope("QQQ", "15m", day) for day in days]
+        self._fetched_at = base + timedelta(minutes=newer)
+        self._store, self._barrier, self._pause = store, barrier, pause
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        self._barrier.wait()
+        sleep(self._pause)
+        try:
+            self._store.replace(
+                [self._replacement], scopes=self._scopes, fetched_at=self._fetched_at, accept_deletions=True
+            )
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
+            self.failure = error
 
 
 def test_writers_of_different_series_do_not_stop_each_other_and_their_stamps_never_meet(
@@ -168,7 +170,9 @@ def test_a_deadlock_is_survived_by_running_the_loser_again(url: str, open_store:
     store = open_store(url)
     table = store.schema.plain(STORE_INFO)
     names = ["a", "b"]
-    store.database.write(lambda connection: connection.execute(sa.insert(table), [{"name": n, "value": "0"} for n in names]))
+    store.database.write(
+        lambda connection: connection.execute(sa.insert(table), [{"name": n, "value": "0"} for n in names])
+    )
     both_hold_one = threading.Barrier(2, timeout=30)
     attempts: list[str] = []
 
@@ -207,12 +211,12 @@ def test_a_killed_process_loses_the_lock_when_its_lease_ends_and_not_before(
     try:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == HELD
-        time.sleep(lease)  # renewed meanwhile
+        sleep(lease)  # renewed meanwhile
         with pytest.raises(CollectionBusyError, match="a process to be killed"):
             lock.acquire("the next run", lease=timedelta(minutes=1))
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    killed_at = time.monotonic()
+    killed_at = monotonic()
     with lock.acquire("the next run", wait=timedelta(seconds=20), poll=timedelta(seconds=0.05)):
-        assert time.monotonic() - killed_at < lease + 5
+        assert monotonic() - killed_at < lease + 5

@@ -99,7 +99,9 @@ def closes(store: Store, **window: Any) -> list[float]:
     return list(store.read(MARKET_BARS, **window)["close"])
 
 
-def indicator_rows(values: Sequence[float | None], *, name: str = "x", day: date = DAY, reason: str | None = None) -> pd.DataFrame:
+def indicator_rows(
+    values: Sequence[float | None], *, name: str = "x", day: date = DAY, reason: str | None = None
+) -> pd.DataFrame:
     """Return half-hourly rows of one indicator from 00:00 UTC on."""
     return pd.DataFrame(
         {
@@ -111,10 +113,14 @@ def indicator_rows(values: Sequence[float | None], *, name: str = "x", day: date
     )
 
 
-def write_indicator(store: Store, values: Sequence[float | None], fetched_at: datetime = FETCHED, **frame: Any) -> WriteReport:
+def write_indicator(
+    store: Store, values: Sequence[float | None], fetched_at: datetime = FETCHED, **frame: Any
+) -> WriteReport:
     """Replace one day of one indicator."""
     scope = ML_INDICATORS.scope(frame.get("name", "x"), frame.get("day", DAY))
-    return store.replace([Replacement(ML_INDICATORS, indicator_rows(values, **frame))], scopes=[scope], fetched_at=fetched_at)
+    return store.replace(
+        [Replacement(ML_INDICATORS, indicator_rows(values, **frame))], scopes=[scope], fetched_at=fetched_at
+    )
 
 
 def feature_rows(value: float, *, count: int = 2, columns: Sequence[str] | None = None, **carried: Any) -> pd.DataFrame:
@@ -122,7 +128,10 @@ def feature_rows(value: float, *, count: int = 2, columns: Sequence[str] | None 
     names = feature_columns() if columns is None else columns
     frame: dict[str, Any] = {"observed_at": pd.date_range(at(0), periods=count, freq="30min", unit="us")}
     frame |= {name: np.full(count, value) for name in names}
-    frame |= {"feature_count": np.full(count, len(names), dtype=np.int64), "core_count": np.full(count, 3, dtype=np.int64)}
+    frame |= {
+        "feature_count": np.full(count, len(names), dtype=np.int64),
+        "core_count": np.full(count, 3, dtype=np.int64),
+    }
     frame |= dict.fromkeys(("reasons", "ages", "resolution", "basis"), "{}")
     frame |= {"feature_version": "1", "origin": "live", "read_as_of": pd.Timestamp(FETCHED).as_unit("us")} | carried
     return pd.DataFrame(frame)

@@ -48,7 +48,11 @@ class Model:
             if not self.wins(series, day, fetched_at):
                 continue
             self.fetched[series, day] = fetched_at
-            stored = {where: one for where in self.versions if (one := self.open_version(where)) and self.inside(where, series, day)}
+            stored = {
+                where: one
+                for where in self.versions
+                if (one := self.open_version(where)) and self.inside(where, series, day)
+            }
             incoming = {where: clean(value) for where, value in rows.items() if self.inside(where, series, day)}
             for where, version in stored.items():
                 if incoming.get(where) != version.value:

@@ -68,7 +68,9 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_password(url: str)
 
 def test_a_failing_statement_does_not_show_the_rows(store: Store) -> None:
     def write(connection: sa.Connection) -> None:
-        connection.execute(sa.text("INSERT INTO store_info (name, value) VALUES (:name, :value)"), {"name": SECRET, "value": None})
+        connection.execute(
+            sa.text("INSERT INTO store_info (name, value) VALUES (:name, :value)"), {"name": SECRET, "value": None}
+        )
 
     with pytest.raises(StoreError) as caught:
         store.database.write(write)

@@ -81,4 +81,6 @@ def test_only_dates_are_dates(value: object) -> None:
     frame = pd.DataFrame({"ticker": ["QQQ"], "kind": ["split"], "value": [2.0], "basis": [1.0], "source": ["yahoo"]})
     with pytest.raises(ValueError, match=r"corporate_actions.ex_date holds .* takes datetime.date"):
         to_arrays(CORPORATE_ACTIONS, frame.assign(ex_date=pd.Series([value], dtype=object)))
-    assert to_arrays(CORPORATE_ACTIONS, frame.assign(ex_date=[date(2026, 3, 2)]))["ex_date"] == np.datetime64("2026-03-02")
+    assert to_arrays(CORPORATE_ACTIONS, frame.assign(ex_date=[date(2026, 3, 2)]))["ex_date"] == np.datetime64(
+        "2026-03-02"
+    )

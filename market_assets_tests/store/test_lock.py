@@ -25,7 +25,7 @@ def test_only_one_holder_at_a_time_and_the_other_is_told_who_it_is(store: Store)
         assert state is not None
         assert state.holder == "pod-1 run-7"
         assert state.expires_at - state.acquired_at == LONG
-        with pytest.raises(CollectionBusyError, match="held by pod-1 run-7 since 20.* UTC, until 20.* UTC at least"):
+        with pytest.raises(CollectionBusyError, match=r"held by pod-1 run-7 since 20.* UTC, until 20.* UTC at least"):
             lock.acquire("pod-2", lease=LONG)
     assert lock.describe() is None
     lock.acquire("pod-2", lease=LONG).release()

@@ -24,8 +24,8 @@ SCOPES = [(series, day) for series in SERIES for day in DAYS]
 on_one_store = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
-numbers = st.sampled_from([0.0, -0.0, 1.5, -2.25, float("nan"), float("inf")])
-values = st.tuples(numbers, st.sampled_from([None, "stale"]))
+numbers: st.SearchStrategy[float | None] = st.sampled_from([0.0, -0.0, 1.5, -2.25, float("nan"), float("inf")])
+values: st.SearchStrategy[Value] = st.tuples(numbers, st.sampled_from([None, "stale"]))
 
 
 @st.composite
@@ -46,13 +46,10 @@ def _frame(rows: dict[tuple[date, Key], Value]) -> pd.DataFrame:
 
 def _read(store: Store, as_of: datetime | None) -> dict[tuple[date, Key], Value]:
     frame = store.read(ML_INDICATORS, as_of=as_of)
-    return {
-        (row.observed_at.date(), (row.indicator, (row.observed_at.hour * 60 + row.observed_at.minute) // 30)): (
-            None if np.isnan(row.value) else row.value,
-            row.reason,
-        )
-        for row in frame.itertuples()
-    }
+    slots = (frame["observed_at"].dt.hour * 60 + frame["observed_at"].dt.minute) // 30
+    keys = zip(frame["observed_at"].dt.date, zip(frame["indicator"], slots, strict=True), strict=True)
+    numbers = [None if np.isnan(value) else float(value) for value in frame["value"]]
+    return dict(zip(keys, zip(numbers, frame["reason"], strict=True), strict=True))
 
 
 @given(history=st.lists(writes(), min_size=1, max_size=6))
@@ -101,7 +98,11 @@ def test_every_finite_double_comes_back_with_its_bits(store: Store, numbers: lis
     assert write_indicator(store, list(numbers), FETCHED + HOUR).known_from is None
 
 
-@given(instants=st.lists(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=10, unique=True))  # noqa: DTZ001 - hypothesis wants naive bounds
+# hypothesis wants naive bounds
+YEARS = (datetime(1971, 1, 1), datetime(2100, 1, 1))  # noqa: DTZ001
+
+
+@given(instants=st.lists(st.datetimes(*YEARS), min_size=1, max_size=10, unique=True))
 @on_one_store
 def test_every_microsecond_comes_back_exactly(store: Store, instants: list[datetime]) -> None:
     wipe(store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def test_new_rows_are_inserted_and_read_back_with_their_stamp(store: Store) -> N
     read = store.read(MARKET_BARS)
     assert report.known_from is not None
     pd.testing.assert_frame_equal(read.drop(columns="known_from"), bars([1.0, 2.0, 3.0]))
-    assert set(read["known_from"]) == {pd.Timestamp(report.known_from)}
+    assert set(read["known_from"]) == {report.known_from}
 
 
 def test_equal_rows_stay_untouched_and_consume_no_stamp(store: Store) -> None:
@@ -55,7 +56,7 @@ def test_equal_rows_stay_untouched_and_consume_no_stamp(store: Store) -> None:
     assert second.known_from is None
     assert second.tables == {"market_bars": Counts(unchanged=2)}
     assert second.changed_days == set()
-    assert set(store.read(MARKET_BARS)["known_from"]) == {pd.Timestamp(first.known_from)}
+    assert set(store.read(MARKET_BARS)["known_from"]) == {first.known_from}
     with store.snapshot() as snapshot:
         assert snapshot.watermark == first.known_from
 
@@ -67,8 +68,8 @@ def test_a_changed_row_moves_to_history_and_the_others_keep_their_version(store:
     versions = history(store, MARKET_BARS)
     assert list(versions["close"]) == [1.0, 2.0, 2.5, 3.0]
     closed = versions[versions["known_to"].notna()]
-    assert list(closed["known_from"]) == [pd.Timestamp(first.known_from)]
-    assert list(closed["known_to"]) == [pd.Timestamp(second.known_from)]
+    assert list(closed["known_from"]) == [first.known_from]
+    assert list(closed["known_to"]) == [second.known_from]
     assert list(closed["removed"]) == [False]
 
 
@@ -87,8 +88,8 @@ def test_a_row_that_reappears_is_a_new_version_after_a_gap(store: Store) -> None
         for number, values in enumerate(([1.0, 2.0], [1.0], [1.0, 2.0]))
     ]
     versions = history(store, ML_INDICATORS, start=at(0, 30))
-    assert list(versions["known_from"]) == [pd.Timestamp(written[0]), pd.Timestamp(written[2])]
-    assert versions["known_to"].iloc[0] == pd.Timestamp(written[1])
+    assert list(versions["known_from"]) == [written[0], written[2]]
+    assert versions["known_to"].iloc[0] == written[1]
     assert pd.isna(versions["known_to"].iloc[1])
     assert len(store.read(ML_INDICATORS, as_of=written[1])) == 1
     assert len(store.read(ML_INDICATORS, as_of=written[2])) == 2
@@ -125,7 +126,9 @@ def test_several_tables_are_written_under_the_same_scopes_with_one_stamp(store: 
     actions = pd.DataFrame(
         {"ticker": ["QQQ"], "kind": ["dividend"], "ex_date": [DAY], "value": [0.5], "basis": [1.0], "source": ["yahoo"]}
     )
-    bad = bars([-1.0], interval="1d", start=at(20)).assign(bar_end=[None], reason="not positive")
+    bad = bars([-1.0], interval="1d", start=at(20)).assign(
+        bar_end=pd.Series([None], dtype=object), reason="not positive"
+    )
     report = store.replace(
         [Replacement(MARKET_BARS, daily), Replacement(CORPORATE_ACTIONS, actions), Replacement(QUARANTINED_BARS, bad)],
         scopes=[MARKET_BARS.scope("QQQ", DAY, "1d")],
@@ -133,7 +136,7 @@ def test_several_tables_are_written_under_the_same_scopes_with_one_stamp(store: 
     )
     with store.snapshot() as snapshot:
         for table in (MARKET_BARS, CORPORATE_ACTIONS, QUARANTINED_BARS):
-            assert list(snapshot.read(table)["known_from"]) == [pd.Timestamp(report.known_from)]
+            assert list(snapshot.read(table)["known_from"]) == [report.known_from]
         assert list(snapshot.read(CORPORATE_ACTIONS)["ex_date"]) == [DAY]
         assert list(snapshot.read(QUARANTINED_BARS)["reason"]) == ["not positive"]
         assert snapshot.read(QUARANTINED_BARS)["bar_end"].isna().all()
@@ -148,7 +151,7 @@ def test_an_empty_frame_withdraws_everything_in_its_scopes_and_nothing_else(stor
 
 
 def test_rows_outside_of_the_scopes_are_refused(store: Store) -> None:
-    with pytest.raises(ValueError, match="1 rows for market_bars lie outside the scopes.*ticker=QQQ"):
+    with pytest.raises(ValueError, match=r"1 rows for market_bars lie outside the scopes.*ticker=QQQ"):
         write_bars(store, [1.0], scopes=[Scope("QQQ", "15m", DAY + timedelta(days=1))])
     with pytest.raises(ValueError, match="outside the scopes"):
         write_bars(store, [1.0], scopes=[Scope("QQQ", "1h", DAY)])
@@ -246,7 +249,9 @@ def test_scopes_of_the_two_crypto_tables_do_not_order_each_other(store: Store) -
         fetched_at=FETCHED + HOUR,
     )
     layout = store.schema.layout(CRYPTO_ML_FEATURES)
-    row = pd.DataFrame({name: [0.25] for name in layout.column_names}).assign(symbol="BTC", timestamp=pd.Timestamp(at(1)))
+    row = pd.DataFrame({name: [0.25] for name in layout.column_names}).assign(
+        symbol="BTC", timestamp=pd.Timestamp(at(1))
+    )
     report = store.replace(
         [Replacement(CRYPTO_ML_FEATURES, row)], scopes=[CRYPTO_ML_FEATURES.scope("BTC", DAY)], fetched_at=FETCHED
     )
@@ -269,7 +274,7 @@ def test_a_write_of_thousands_of_rows_is_exact_when_repeated_revised_and_withdra
     start, step = datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1)
     days = [date(2026, 1, 1) + timedelta(days=number) for number in range(125)]
     scopes = [Scope("BTC", "1h", day) for day in days]
-    frame = {"ticker": "BTC", "interval": "1h", "start": start, "step": step}
+    frame: dict[str, Any] = {"ticker": "BTC", "interval": "1h", "start": start, "step": step}
     fetched = datetime(2026, 6, 1, tzinfo=UTC)
     assert write_bars(store, values, scopes=scopes, fetched_at=fetched, **frame).tables["market_bars"].inserted == 3000
     assert closes(store) == values

@@ -156,5 +156,5 @@ def test_versions_as_of_do_not_tell_what_happened_later(store: Store) -> None:
     assert not versions["removed"].any()
     full = history(store, ML_INDICATORS, columns=["value"])
     assert list(full["value"]) == [1.0, 2.0, 5.0]
-    assert list(full["known_to"])[0::2] == [pd.Timestamp(second)] * 2
+    assert list(full["known_to"])[0::2] == [second] * 2
     assert list(full["removed"]) == [False, False, True]

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from market_assets.errors import StoreError
-from market_assets.store import Store
 from market_assets_tests.store.builders import at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from market_assets.store import Store
 
 TABLE = "my_crypto"
 
@@ -26,7 +27,9 @@ def create(store: Store) -> Iterator[Any]:
 
     def make(timestamp: sa.types.TypeEngine[Any], rows: list[dict[str, Any]]) -> None:
         doubles = (sa.Column(name, sa.Numeric(20, 4), nullable=True) for name in ("price", "volume", "market_cap"))
-        table = sa.Table(TABLE, metadata, sa.Column("timestamp", timestamp), sa.Column("symbol", sa.String(10)), *doubles)
+        table = sa.Table(
+            TABLE, metadata, sa.Column("timestamp", timestamp), sa.Column("symbol", sa.String(10)), *doubles
+        )
         metadata.create_all(store.database.engine)
         if rows:
             store.database.write(lambda connection: connection.execute(sa.insert(table), rows))
@@ -43,7 +46,13 @@ def _row(symbol: str, timestamp: Any, price: float, cap: float | None = None) ->
 def test_timestamps_without_a_zone_are_utc_and_the_window_is_half_open(store: Store, create: Any) -> None:
     naive = [at(hour).replace(tzinfo=None) for hour in (0, 1, 2)]
     create(
-        sa.DateTime(), [_row("ETH", naive[1], 4.0), _row("BTC", naive[1], 2.0, 9.0), _row("BTC", naive[0], 1.0), _row("BTC", naive[2], 3.0)]
+        sa.DateTime(),
+        [
+            _row("ETH", naive[1], 4.0),
+            _row("BTC", naive[1], 2.0, 9.0),
+            _row("BTC", naive[0], 1.0),
+            _row("BTC", naive[2], 3.0),
+        ],
     )
     read = store.read_crypto_prices(TABLE, at(0), at(2))
     assert list(read.columns) == ["symbol", "timestamp", "price", "volume", "market_cap"]
@@ -63,10 +72,10 @@ def test_a_table_without_rows_in_the_window_gives_an_empty_frame_of_the_same_typ
 
 
 def test_a_table_that_does_not_exist_or_does_not_fit_is_named_with_the_remedy(store: Store, create: Any) -> None:
-    with pytest.raises(StoreError, match="CRYPTO_PRICES_TABLE=my_crypto does not exist.*unset it"):
+    with pytest.raises(StoreError, match=r"CRYPTO_PRICES_TABLE=my_crypto does not exist.*unset it"):
         store.read_crypto_prices(TABLE, at(0), at(1))
     with pytest.raises(StoreError, match="CRYPTO_PRICES_TABLE=store_info lacks the columns timestamp"):
         store.read_crypto_prices("store_info", at(0), at(1))
     create(sa.BigInteger(), [])
-    with pytest.raises(StoreError, match="the column timestamp has the type BIGINT.*needs TIMESTAMP or DATETIME"):
+    with pytest.raises(StoreError, match=r"the column timestamp has the type BIGINT.*needs TIMESTAMP or DATETIME"):
         store.read_crypto_prices(TABLE, at(0), at(1))
