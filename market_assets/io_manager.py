@@ -49,7 +49,6 @@ class VersionedIOManager(dg.IOManager):
         report = self._store.replace(
             obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept
         )
-        self._store.mark_features_stale(report)
         context.add_output_metadata(_report_metadata(report, obj))
         for refused in report.refused:
             context.log.warning("kept the stored rows of %s: %s", refused.scope, refused.reason)

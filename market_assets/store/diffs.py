@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from market_assets.store.frames import Arrays, days_of, key_index, row_count, take
+from market_assets.store.frames import Arrays, days_of, keys_of, look_up, row_count, take
 from market_assets.store.types import Kind
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def compare(layout: VersionedTable, stored: Rows, incoming: Rows) -> Diff:
     """Compare by key and compared columns. Carried columns do not count: by themselves they make no new version."""
     if len(stored) == 0:
         return Diff(layout, incoming, stored, stored, stored, np.empty(0, dtype=np.intp))
-    match = np.asarray(key_index(layout, stored.arrays).get_indexer(key_index(layout, incoming.arrays)))
+    positions = {key: position for position, key in enumerate(keys_of(layout, stored.arrays))}
+    match = look_up(keys_of(layout, incoming.arrays), positions)
     known = match >= 0
     equal = np.ones(int(known.sum()), dtype=np.bool_)
     for spec in layout.compared:

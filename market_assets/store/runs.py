@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,26 +17,25 @@ import sqlalchemy as sa
 from market_assets.clock import ensure_utc
 from market_assets.store.frames import NO_INSTANT
 from market_assets.store.queries import select_arrays
+from market_assets.store.stale import mark_stale
 from market_assets.store.tables import (
     COLLECTION_LEDGER,
     COLLECTIONS,
     FETCH_LEDGER,
     MARKET_BARS,
-    ML_FEATURES,
     REASON_LENGTH,
     STALE_FEATURE_DAYS,
 )
 from market_assets.store.types import from_micros, to_micros
 
 if TYPE_CHECKING:
+    from datetime import date, datetime
     from collections.abc import Iterable, Mapping, Sequence
 
     from market_assets.store.connect import Database
     from market_assets.store.frames import Arrays
     from market_assets.store.schema import Schema
 
-#: calendar days after a bar on which a feature can still depend on it: 21 sessions, weekends and the longest holidays
-STALE_LOOKBACK_DAYS = 45
 RUNNING = "running"
 
 
@@ -226,35 +224,12 @@ class RunLog:
 
     def mark_stale_days(self, days: Iterable[date], reason: str, changed_at: datetime) -> None:
         """Record that features of `days` stand on data that changed at `changed_at` (`WriteReport.known_from`)."""
-        marked = sorted(set(days))
-        if not marked:
-            return
-        rows: Arrays = {
-            "day": _days(marked),
-            "reason": _texts([reason[:REASON_LENGTH]] * len(marked)),
-            "changed_at": _instants([changed_at] * len(marked)),
-        }
-        table = self._schema.plain(STALE_FEATURE_DAYS)
-        self._database.write(lambda connection: self._database.backend.upsert(connection, table, rows))
-
-    def mark_features_stale(self, changed: Iterable[date], changed_at: datetime, lookback_days: int) -> set[date]:
-        """Mark the days that were built already and lie within `lookback_days` after a changed day; return them."""
-        affected = {day + timedelta(days=ahead) for day in changed for ahead in range(lookback_days + 1)}
-        if not affected:
-            return set()
-        at = self._schema.plain(FETCH_LEDGER).columns
-        with self._database.reading() as connection:
-            found = select_arrays(
-                connection,
-                self._database.backend,
-                [at.day],
-                at.series == ML_FEATURES.fixed_series,
-                at.interval == ML_FEATURES.fixed_interval,
-                at.day.between(min(affected), max(affected)),
+        chosen = set(days)
+        self._database.write(
+            lambda connection: mark_stale(
+                connection, self._database.backend, self._schema, chosen, reason=reason, changed_at=changed_at
             )
-        stale = affected & set(found["day"].tolist())
-        self.mark_stale_days(stale, "bars or actions changed", changed_at)
-        return stale
+        )
 
     def stale_days(self) -> dict[date, datetime]:
         """Return the days to rebuild, ascending, with the instant of the newest change (knowledge axis)."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+from market_assets.store.frames import look_up, row_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,7 +54,8 @@ class ScopeSet:
         self.series: NDArray[np.object_] = np.array([scope.series for scope in self.scopes], dtype=object)
         self.intervals: NDArray[np.object_] = np.array([scope.interval for scope in self.scopes], dtype=object)
         self.days: NDArray[np.datetime64] = np.array([scope.day for scope in self.scopes], dtype="datetime64[D]")
-        self._index = _index(self.series, self.intervals, self.days)
+        keys = row_keys(self.series, self.intervals, self.days)
+        self._positions = {key: position for position, key in enumerate(keys)}
 
     def __len__(self) -> int:
         """Return the number of scopes."""
@@ -67,9 +69,7 @@ class ScopeSet:
         self, series: NDArray[np.object_], intervals: NDArray[np.object_], days: NDArray[np.datetime64]
     ) -> NDArray[np.intp]:
         """Return for each row the position of its scope, or -1 if it lies in none."""
-        if len(series) == 0 or not self.scopes:
-            return np.full(len(series), -1, dtype=np.intp)
-        return np.asarray(self._index.get_indexer(_index(series, intervals, days)), dtype=np.intp)
+        return look_up(row_keys(series, intervals, days), self._positions)
 
     def runs(self) -> list[DayRun]:
         """Return the scopes as few runs of days; a run may span days that are not in the set."""
@@ -82,10 +82,3 @@ class ScopeSet:
             else:
                 runs.append(DayRun(scope.series, scope.interval, scope.day, scope.day))
         return runs
-
-
-def _index(series: NDArray[np.object_], intervals: NDArray[np.object_], days: NDArray[np.datetime64]) -> pd.MultiIndex:
-    days_since_epoch: NDArray[Any] = days.astype("datetime64[D]").astype(np.int64)
-    return pd.MultiIndex.from_arrays(
-        [pd.Index(series, dtype=object), pd.Index(intervals, dtype=object), days_since_epoch]
-    )

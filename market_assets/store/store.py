@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from market_assets.columns import feature_columns as universe_feature_columns
 from market_assets.store import ledger, revision, user_tables
 from market_assets.store.connect import Database
-from market_assets.store.runs import STALE_LOOKBACK_DAYS, RunLog
+from market_assets.store.runs import RunLog
 from market_assets.store.schema import Schema, build_schema
 from market_assets.store.snapshots import Snapshot
-from market_assets.store.tables import CORPORATE_ACTIONS, FETCH_LEDGER, MARKET_BARS, STORE_INFO
+from market_assets.store.tables import FETCH_LEDGER, STORE_INFO
 from market_assets.store.versioned import SOURCE_KEY, Replacement, VersionedWriter, WriteReport
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ class Store:
         """Make the frames the only current rows of `scopes`, in one transaction.
 
         A scope is skipped if a newer fetch is stored, and refused if the write would delete more than a fifth of the
-        bars of a closed day and neither earlier fetches nor `accept_deletions` confirm it. Raises ValueError for rows
-        outside of the scopes, SourceMismatchError, and StoreError when the database fails.
+        bars of a closed day and neither earlier fetches nor `accept_deletions` confirm it. Feature days that stand on
+        what has changed are marked stale. Raises ValueError for rows outside of the scopes, SourceMismatchError, and
+        StoreError when the database fails.
         """
         writer = VersionedWriter(self._schema, replacements, scopes, fetched_at, accept_deletions=accept_deletions)
         return self.database.write(lambda connection: writer.apply(connection, self.database.backend, self._clock))
@@ -181,15 +182,6 @@ class Store:
     def runs(self) -> RunLog:
         """The log of collections, the ledger of states and the stale days."""
         return RunLog(self.database, self._schema)
-
-    def mark_features_stale(self, report: WriteReport, *, lookback_days: int = STALE_LOOKBACK_DAYS) -> set[date]:
-        """Record the days whose stored feature rows stand on bars or actions that this write changed; return them."""
-        if report.known_from is None:
-            return set()
-        changed: set[date] = set()
-        for table in (MARKET_BARS, CORPORATE_ACTIONS):
-            changed |= report.changed_days_by_table.get(table.name, set())
-        return self.runs.mark_features_stale(changed, report.known_from, lookback_days)
 
     def describe(self) -> StoreDescription:
         """Return what the database is; the URL is without its password."""

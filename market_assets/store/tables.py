@@ -64,6 +64,8 @@ class VersionedTable:
     fixed_interval: str = ""
     #: whether withdrawing many rows of a closed day needs confirmation
     guards_deletions: bool = False
+    #: whether features are computed from it, so that a change makes them stale
+    feeds_features: bool = False
 
     @property
     def columns(self) -> tuple[ColumnSpec, ...]:
@@ -146,6 +148,7 @@ MARKET_BARS = VersionedTable(
     series_column="ticker",
     interval_column="interval",
     guards_deletions=True,
+    feeds_features=True,
 )
 CORPORATE_ACTIONS = VersionedTable(
     "corporate_actions",
@@ -154,6 +157,7 @@ CORPORATE_ACTIONS = VersionedTable(
     time_column="ex_date",
     series_column="ticker",
     fixed_interval="1d",
+    feeds_features=True,
 )
 QUARANTINED_BARS = VersionedTable(
     "quarantined_bars",

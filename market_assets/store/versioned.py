@@ -3,7 +3,7 @@
 Belongs here: the order of a write, and moving versions to history. Does not belong here: comparing rows (diffs.py), SQL
 that differs between databases (dialects), the deletion guard (guard.py), reading (snapshots.py).
 
-Order of locks in a write: ledger rows (sorted), then pending deletions, then the knowledge counter, last. The counter
+Order of locks in a write: ledger rows (sorted), then pending deletions, then the knowledge counter. The counter
 is held until the commit, so its stamps are in the order of the commits, and whoever reads the counter sees every write
 up to it.
 """
@@ -25,6 +25,7 @@ from market_assets.store.guard import RefusedScope, refuse_mass_deletions
 from market_assets.store.queries import select_arrays
 from market_assets.store.schema import with_retained_columns
 from market_assets.store.scopes import DayRun, Scope, ScopeSet
+from market_assets.store.stale import days_made_stale, mark_stale
 from market_assets.store.tables import (
     FETCH_LEDGER,
     KNOWLEDGE_COUNTER,
@@ -73,6 +74,8 @@ class WriteReport:
     refused: list[RefusedScope]
     #: days with a new, changed or withdrawn row, by table
     changed_days_by_table: dict[str, set[date]] = field(default_factory=dict)
+    #: days whose stored features stand on what this write changed; they are marked for rebuilding
+    stale_days: set[date] = field(default_factory=set)
 
     @property
     def changed_days(self) -> set[date]:
@@ -141,20 +144,25 @@ class VersionedWriter:
             diffs = [diff.within(writable) for diff in diffs]
 
         self._write_ledger(connection, backend, writable & (fetched_before < self._fetched_us), source)
+        changed = {
+            diff.layout: {self._scopes.scopes[position].day for position in diff.touched_scopes} for diff in diffs
+        }
         known_from = None
-        if any(len(diff.touched_scopes) for diff in diffs):
+        stale: set[date] = set()
+        if any(changed.values()):
             known_from = self._next_stamp(connection, backend, clock)
             for diff in diffs:
                 _write_versions(connection, backend, schema, diff, to_micros(known_from))
+            feeding = set().union(*(days for layout, days in changed.items() if layout.feeds_features))
+            stale = days_made_stale(connection, backend, schema, feeding)
+            mark_stale(connection, backend, schema, stale, reason="bars or actions changed", changed_at=known_from)
         return WriteReport(
             known_from,
             {diff.layout.name: diff.counts for diff in diffs},
             skipped,
             refused,
-            {
-                diff.layout.name: {self._scopes.scopes[position].day for position in diff.touched_scopes}
-                for diff in diffs
-            },
+            {layout.name: days for layout, days in changed.items()},
+            stale,
         )
 
     def _incoming_rows(self, layout: VersionedTable, frame: pd.DataFrame) -> Rows:

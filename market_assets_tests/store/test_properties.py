@@ -22,7 +22,7 @@ SCOPES = [(series, day) for series in SERIES for day in DAYS]
 
 # the store is emptied at the start of each example
 on_one_store = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 numbers: st.SearchStrategy[float | None] = st.sampled_from([0.0, -0.0, 1.5, -2.25, float("nan"), float("inf")])
 values: st.SearchStrategy[Value] = st.tuples(numbers, st.sampled_from([None, "stale"]))

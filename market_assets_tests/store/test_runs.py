@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from market_assets.features import FEATURE_LOOKBACK_DAYS
 from market_assets.store import DayState, LedgerEntry, Store
+from market_assets.store.stale import STALE_LOOKBACK_DAYS
 from market_assets_tests.store.builders import (
     DAY,
     FETCHED,
@@ -102,19 +104,25 @@ def test_stale_days_are_cleared_only_up_to_the_snapshot_they_were_rebuilt_from(s
 
 
 def test_changed_bars_make_the_built_days_after_them_stale_and_no_others(store: Store) -> None:
-    first = write_bars(store, [1.0])
-    assert store.mark_features_stale(first) == set()
+    assert write_bars(store, [1.0]).stale_days == set()
     write_features(store, feature_rows(1.0))
-    changed = write_bars(store, [2.0], start=at(15, day=DAY - timedelta(days=45)))
-    assert store.mark_features_stale(changed) == {DAY}
+    changed = write_bars(store, [2.0], start=at(15, day=DAY - timedelta(days=STALE_LOOKBACK_DAYS)))
+    assert changed.stale_days == {DAY}
     assert store.runs.stale_days() == {DAY: changed.known_from}
-    too_old = write_bars(store, [2.0], start=at(15, day=DAY - timedelta(days=46)))
+    too_old = write_bars(store, [2.0], start=at(15, day=DAY - timedelta(days=STALE_LOOKBACK_DAYS + 1)))
     later = write_bars(store, [2.0], start=at(15, day=NEXT), fetched_at=FETCHED + 48 * HOUR)
-    assert store.mark_features_stale(too_old) == store.mark_features_stale(later) == set()
+    assert too_old.stale_days == later.stale_days == set()
+    assert store.runs.stale_days() == {DAY: changed.known_from}
 
 
 def test_writes_that_change_no_bars_make_nothing_stale(store: Store) -> None:
-    write_features(store, feature_rows(1.0))
-    assert store.mark_features_stale(write_indicator(store, [1.0])) == set()
     write_bars(store, [1.0])
-    assert store.mark_features_stale(write_bars(store, [1.0], fetched_at=FETCHED + HOUR)) == set()
+    write_features(store, feature_rows(1.0))
+    assert write_indicator(store, [1.0]).stale_days == set()
+    assert write_bars(store, [1.0], fetched_at=FETCHED + HOUR).stale_days == set()
+    assert write_bars(store, [9.0], fetched_at=FETCHED - HOUR).stale_days == set()
+    assert store.runs.stale_days() == {}
+
+
+def test_a_day_stays_stale_as_long_as_a_feature_can_depend_on_it() -> None:
+    assert STALE_LOOKBACK_DAYS >= FEATURE_LOOKBACK_DAYS
