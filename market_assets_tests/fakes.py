@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
+import numpy as np
 
 from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG
+from market_assets.calendars import to_us
 from market_assets.collection.days import DayRange
 from market_assets.columns import feature_columns
 from market_assets.definitions import build_definitions
@@ -22,6 +24,7 @@ from market_assets.indicators import INDICATORS, Indicator
 from market_assets.partitions import range_tags
 from market_assets.settings import Settings
 from market_assets.sources.simulator import RecordedRequest, SimulatorServer
+from market_assets.sources.simulator.bars import View
 from market_assets.store import Store
 from market_assets.store.tables import ML_FEATURES
 from market_assets.universe import UNIVERSE, Universe
@@ -109,6 +112,10 @@ class Collected:
         """Evaluations of `bars_were_fetched`, by ticker."""
         return {one.asset_key.path[1]: one for one in self.result.get_asset_check_evaluations()}
 
+    def check_metadata(self, ticker: str) -> dict[str, Any]:
+        """Return the plain metadata values of a ticker's check."""
+        return {name: value.value for name, value in self.checks[ticker].metadata.items()}
+
     @property
     def failed_steps(self) -> dict[str, str]:
         """Message of each step that raised, by step."""
@@ -123,6 +130,11 @@ class Collected:
     @property
     def skipped_steps(self) -> set[str]:
         return {str(event.step_key) for event in self.result.all_events if event.is_step_skipped}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what can be kept as JSON: status, materialized partitions, requests as (symbol, interval, status)."""
+        requests = [(one.symbol, one.interval, one.status) for one in self.requests]
+        return {"status": self.status, "materialized": self.materialized, "requests": requests}
 
     def asked(self) -> set[tuple[str, str]]:
         """Return the distinct (symbol, interval) asked for."""
@@ -224,9 +236,24 @@ class Collector:
         """Return the stored feature rows by observation time."""
         return self.store.read(ML_FEATURES, start=start, end=end, as_of=as_of).set_index("observed_at")
 
-    def row(self, at: datetime) -> pd.Series[Any]:
+    def row(self, at: datetime, as_of: datetime | None = None) -> pd.Series[Any]:
         """Return the feature row at one observation time; raise KeyError if there is none."""
-        found = self.rows(at, at + timedelta(microseconds=1))
+        found = self.rows(at, at + timedelta(microseconds=1), as_of)
         if found.empty:
             raise KeyError(f"no feature row at {at}")
         return found.iloc[0]
+
+
+def true_price(server: SimulatorServer, symbol: str, at: datetime, *, lag: timedelta = timedelta(0)) -> float:
+    """Return the close of the last 15m bar of `symbol` (Yahoo's name) published by `at`, straight from the market.
+
+    It goes past everything that is tested: no wire, no store, no calendar arithmetic but the simulator's own.
+    """
+    instrument = server.market.instrument(symbol)
+    if instrument is None:
+        raise KeyError(symbol)
+    ended_us = to_us(at - lag) - 900_000_000
+    rows = View(server.market, instrument, to_us(at)).rows("15m", ended_us - 5 * 86_400_000_000, to_us(at))
+    bars = slice(0, len(rows) - rows.prints)
+    finished = rows.start_us[bars] <= ended_us
+    return float(np.float32(rows.close[bars][finished][-1]))

@@ -63,7 +63,8 @@ def parents(text: str) -> set[str]:
 
 
 def mapping(child: str, parent: str) -> dg.PartitionMapping:
-    return graph().get_partition_mapping(key(child), key(parent))
+    found: dg.PartitionMapping = graph().get_partition_mapping(key(child), key(parent))
+    return found
 
 
 def test_the_graph_has_exactly_these_assets() -> None:
@@ -130,7 +131,10 @@ def test_every_asset_says_what_it_is_and_whose() -> None:
         assert node.description, one
         assert node.kinds, one
         assert node.owners == ["team:market-data"], one
-    assert graph().get(key("ticker/JPYUSD")).description == "Yen in US dollars: 15m, 1h and 1d bars of Yahoo's `JPY=X`, inverted."
+    assert (
+        graph().get(key("ticker/JPYUSD")).description
+        == "Yen in US dollars: 15m, 1h and 1d bars of Yahoo's `JPY=X`, inverted."
+    )
     assert "published 15 min late" in (graph().get(key("ticker/VIX")).description or "")
     assert "change_1d(HYG) - change_1d(LQD)" in (graph().get(key("indicator/credit_spreads")).description or "")
 
@@ -154,9 +158,7 @@ def test_every_ticker_has_the_check_that_it_was_fetched() -> None:
 def test_jobs_select_everything_and_everything_derived() -> None:
     jobs = {job.name: job for job in definitions().resolve_all_job_defs() if not job.name.startswith("__")}
     assert set(jobs) == {"collect", "rebuild_features"}
-    selected = {
-        name: {"/".join(one.path) for one in job.asset_layer.selected_asset_keys} for name, job in jobs.items()
-    }
+    selected = {name: {"/".join(one.path) for one in job.asset_layer.selected_asset_keys} for name, job in jobs.items()}
     assert selected["collect"] == TICKER_KEYS | INDICATOR_KEYS | LATER_KEYS
     assert selected["rebuild_features"] == INDICATOR_KEYS | LATER_KEYS
 

@@ -109,6 +109,7 @@ class CollectionSession:
         self._planned: dict[str, list[FetchRequest]] = {}
         self._days = DayRange.of(self.now)
         self._stored: set[str] = set()
+        self._never_fetched: set[str] = set()
         self._features_expected = False
         self._feature_summary: dict[str, object] = {}
 
@@ -176,6 +177,8 @@ class CollectionSession:
         fetched = self.store.fetch_times(names, window.first, window.last + ONE_DAY)
         for name in names:
             held = fetched.get(name, {})
+            if not held:
+                self._never_fetched.add(name)
             requests = plan_requests(
                 self.universe[name],
                 days,
@@ -206,9 +209,11 @@ class CollectionSession:
             except SourceError as error:
                 errors.append(error)
         # A hole in one window is no reason to throw away what the others hold. Without any bar the ticker has failed if
-        # its own days should have some: a hole in the look-back alone must not fail it all weekend.
+        # its own days should have some, or if there never was any: a hole in the look-back alone must not fail it all
+        # weekend.
         has_bars = any(len(answer.bars) for answer in answers)
-        if empty and not has_bars and bars_are_due(ticker, requests, self._days, self.now):
+        nothing_ever = ticker.name in self._never_fetched
+        if empty and not has_bars and (nothing_ever or bars_are_due(ticker, requests, self._days, self.now)):
             errors.extend(empty)
         if errors:
             # All or nothing: a ticker with half of its windows would look complete.
