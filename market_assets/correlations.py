@@ -10,14 +10,12 @@ computed: closes that became known later (approximate FX closes) count as missin
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from market_assets.maths.arrays import NEVER_US, map_floats, take
-from market_assets.maths.bars import DAILY, INTERVALS
 from market_assets.maths.windows import pearson, required_pairs
 from market_assets.metrics import StalenessLimits, TickerSeries, lookback_days
 
@@ -67,7 +65,7 @@ def session_correlations(
         One row per ticker, window and session: CORRELATION_FRAME_COLUMNS, with session a datetime.date, correlation
         NaN where fewer than 90 % of the pairs are valid or one side has no variance, and the number of valid pairs.
     """
-    crypto = _CryptoSamples(crypto_log)
+    crypto = TickerSeries.prepare(crypto_log)
     rows: list[tuple[str, str, int, date, float, int]] = []
     for name, log in ticker_logs.items():
         closes = TickerSeries.prepare(log).closes
@@ -79,7 +77,7 @@ def session_correlations(
             continue
         # From the first return of the first window on; it also needs the close before it.
         first, stop = max(int(wanted[0]) + 1 - max(sessions), 1), int(wanted[-1]) + 1
-        x = crypto.returns_between(closes.table.close_us[first - 1 : stop])
+        x = _returns_between(crypto, closes.table.close_us[first - 1 : stop])
         y = closes.log_return[first:stop]
         known_us = np.where(np.isnan(x) | np.isnan(y), NEVER_US, closes.return_known_us[first:stop])
         for window in sessions:
@@ -93,18 +91,11 @@ def session_correlations(
     return pd.DataFrame(rows, columns=list(CORRELATION_FRAME_COLUMNS))
 
 
-class _CryptoSamples:
-    """A crypto reference's prices at other venues' session closes."""
-
-    def __init__(self, log: TickerLog) -> None:
-        intraday = log.bars[log.bars["interval"] != INTERVALS[DAILY]]
-        self._intraday = TickerSeries.prepare(replace(log, bars=intraday))
-        self._days = TickerSeries.prepare(log).closes
-
-    def returns_between(self, close_us: IntArray) -> FloatArray:
-        """Return the log return into each instant but the first from the one before; NaN where a sample is missing."""
-        intraday = self._intraday.at(close_us, _SAMPLE_LIMITS).price.value
-        day = self._days.completed(close_us)
-        daily = take(self._days.close * self._days.basis, day, np.nan)
-        growth = intraday[1:] / intraday[:-1]
-        return map_floats(math.log, np.where(np.isnan(growth), daily[1:] / daily[:-1], growth))
+def _returns_between(crypto: TickerSeries, close_us: IntArray) -> FloatArray:
+    """Return crypto's log return into each instant but the first from the one before; NaN where a sample is missing."""
+    # A day's bar is followed by a quarter hour: two hours after midnight it is too stale to be a sample.
+    sampled = crypto.at(close_us, _SAMPLE_LIMITS).price.value
+    days = crypto.closes
+    daily = take(days.close * days.basis, days.completed(close_us), np.nan)
+    growth = sampled[1:] / sampled[:-1]
+    return map_floats(math.log, np.where(np.isnan(growth), daily[1:] / daily[:-1], growth))

@@ -17,7 +17,7 @@ from market_assets.indicators.registry import discover
 from market_assets.maths.quantity import Quantity
 from market_assets.metrics import lookback_days
 from market_assets.universe import UNIVERSE
-from market_assets_tests.market_frames import at, daily, full_market, instants, log, us
+from market_assets_tests.market_frames import at, daily, full_market, instants, log, us, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,16 @@ def test_flight_to_quality_is_the_correlation_of_20_common_completed_sessions() 
         window = slice(last - 19, last + 1)
         expected = float(np.corrcoef(gold.log_return[window], bonds.log_return[window])[0, 1])
         assert rows.quantities["ml_flight_to_quality"].value[row] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_pair_of_returns_counts_only_once_all_four_closes_are_known() -> None:
+    """Two currencies with daily rows alone: the last two closes come later."""
+    logs = {name: log(name, walk(name, "1d", "2024-01-10", "2024-03-07")) for name in ("EURUSD", "GBPUSD")}
+    rows = compute_feature_rows(logs, instants("2024-03-06 12:00", "2024-03-06 23:00", "2024-03-07 00:00"))
+    inputs = IndicatorInputs(("EURUSD", "GBPUSD"), rows.tickers, 3)
+    pairs = inputs.of_returns("EURUSD", "GBPUSD", 20, lambda x, y: float(len(x) + len(y)), undefined="never")
+    assert pairs.value.tolist() == [38.0, 36.0, 38.0]
+    assert not pairs.fresh.any()
 
 
 def test_flight_to_quality_of_a_flat_market_is_undefined() -> None:

@@ -202,6 +202,10 @@ def test_a_missing_day_is_closed_by_the_bar_that_ends_at_the_close_and_says_so()
     result = metrics(log("QQQ", bars, last_quarter), "2024-03-07 21:00")
     assert result.change_1d.value[0] == 100.0 * (103.0 / 100.0 - 1.0)
     assert result.notes.tolist() == ["close_from_intraday"]
+    last_hour = at("1h", "QQQ", {"2024-03-06 20:00": 90.0})
+    for parts, close in (((last_hour, last_quarter), 100.0), ((last_hour,), 90.0)):
+        result = metrics(log("QQQ", bars, *parts), "2024-03-07 21:00")
+        assert result.change_1d.value[0] == 100.0 * (103.0 / close - 1.0)
     earlier = at("15m", "QQQ", {"2024-03-06 20:30": 100.0})
     assert metrics(log("QQQ", bars, earlier), "2024-03-07 21:00").change_1d.reasons.tolist() == ["no_previous_close"]
 

@@ -27,12 +27,15 @@ ACTIONS = {
     "QQQ": [("split", "2024-03-12", 3.0), ("dividend", "2024-02-20", 0.5)],
     "HYG": [("dividend", "2024-03-05", 0.4), ("dividend", "2024-02-15", 0.4)],
 }
-PROPERTY = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @cache
 def market() -> dict[str, TickerLog]:
     logs = full_market("2024-01-10", "2024-02-26", "2024-03-18", seed=SEED)
+    # A currency that has daily rows alone: its closes become known late.
+    gbp = logs["GBPUSD"]
+    logs["GBPUSD"] = TickerLog(gbp.ticker, gbp.bars[gbp.bars["interval"] == "1d"], gbp.actions)
     return {
         name: TickerLog(log.ticker, log.bars, action_frame(name, ACTIONS.get(name, [])))
         for name, log in logs.items()
@@ -79,7 +82,8 @@ def scrambled(log: TickerLog, at_us: int, rng: np.random.Generator) -> TickerLog
 def test_the_made_up_market_has_values_everywhere() -> None:
     frame = reference()
     assert frame["feature_count"].min() >= 50
-    assert (frame["feature_count"] == 58).mean() > 0.9
+    assert (frame["feature_count"] == 55).mean() > 0.9  # all but the currency without intraday bars
+    assert frame["ml_gbpusd_volatility"].notna().all()
 
 
 @PROPERTY
