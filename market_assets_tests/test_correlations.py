@@ -107,22 +107,46 @@ def test_a_market_that_does_not_move_has_no_correlation() -> None:
     assert frame["pairs"].max() == 90
 
 
+def _crypto_days() -> pd.DataFrame:
+    return walk("BTC", "1d", "2023-10-01", "2024-03-09", level=40_000.0)
+
+
+def _returns_by_midnight(sessions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (crypto, QQQ) returns of the last sessions, crypto at the midnight after each close."""
+    closes = _crypto_days().set_index("bar_end")["close"]
+    table = venue_calendar("XNYS").sessions(date(2023, 10, 1), END)
+    midnights = pd.to_datetime(table.close_us[-sessions - 1 :], unit="us", utc=True).ceil("D")
+    qqq = ticker("QQQ").bars["close"].to_numpy()[-sessions - 1 :]
+    return np.diff(np.log(closes.reindex(midnights).to_numpy())), np.diff(np.log(qqq))
+
+
+def test_where_only_crypto_days_exist_the_midnight_after_the_close_stands_in_and_is_known_later() -> None:
+    frame = correlate(log("BTC", _crypto_days()), ticker("QQQ"), sessions=(20,))
+    assert frame["pairs"].tolist() == [19] * 5
+    x, y = _returns_by_midnight(20)
+    assert frame["correlation"].iloc[-1] == pytest.approx(np.corrcoef(x[:-1], y[:-1])[0, 1], abs=1e-12)
+
+
+def test_the_midnight_after_the_close_changes_no_bit_of_the_sessions_correlation() -> None:
+    days = _crypto_days()
+    after = days["bar_end"] > pd.Timestamp("2024-03-08 21:00", tz="UTC")
+    assert after.sum() == 1
+    nonsense = days.assign(close=days["close"].where(~after, 1.0))
+    one, two = (correlate(log("BTC", bars), ticker("QQQ")) for bars in (days, nonsense))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
 def test_a_return_never_joins_a_sample_at_the_close_with_one_at_midnight() -> None:
     """Where intraday bars begin, the first return is taken from daily closes on both sides."""
-    days = walk("BTC", "1d", "2023-10-01", "2024-03-09", level=40_000.0)
     quarters = at("15m", "BTC", {"2024-03-07 20:45": 50_000.0, "2024-03-08 20:45": 60_000.0})
-    frame = correlate(log("BTC", days, quarters), ticker("QQQ"), sessions=(20,))
-    only_days = correlate(log("BTC", days), ticker("QQQ"), sessions=(20,))
+    frame = correlate(log("BTC", _crypto_days(), quarters), ticker("QQQ"), sessions=(20,))
+    only_days = correlate(log("BTC", _crypto_days()), ticker("QQQ"), sessions=(20,))
     # 7 March has the sample at the close, but 6 March has not: as if there were none.
-    thursday, friday = frame["correlation"].iloc[-2:]
-    assert thursday == only_days["correlation"].iloc[-2]
-    closes = days.set_index("bar_end")["close"]
-    table = venue_calendar("XNYS").sessions(date(2024, 1, 1), END)
-    midnights = pd.to_datetime(table.close_us[-21:], unit="us", utc=True).floor("D")
-    x = np.diff(np.log(closes.reindex(midnights)))
+    assert frame["correlation"].iloc[-2] == only_days["correlation"].iloc[-2]
+    x, y = _returns_by_midnight(20)
     x[-1] = math.log(60_000.0 / 50_000.0)
-    y = np.diff(np.log(ticker("QQQ").bars["close"].to_numpy()[-21:]))
-    assert friday == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+    assert frame["correlation"].iloc[-1] == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-12)
+    assert frame["pairs"].tolist() == [19, 19, 19, 19, 20]
 
 
 def test_a_stale_crypto_bar_is_no_sample() -> None:
@@ -131,11 +155,10 @@ def test_a_stale_crypto_bar_is_no_sample() -> None:
         bars["bar_end"] <= pd.Timestamp("2024-03-07 22:00", tz="UTC")
     )
     frame = correlate(log("BTC", bars[~silent]), ticker("QQQ"), sessions=(20,))
-    # Two hours without a bar at the close: both returns fall back on UTC days, which intraday bars close as well.
-    assert frame["pairs"].tolist() == [20] * 5
+    # Two hours without a bar around the close: both returns fall back on midnights, the second one's still to come.
+    assert frame["pairs"].tolist() == [20, 20, 20, 19, 19]
     whole = correlate(bitcoin(), ticker("QQQ"), sessions=(20,))
     assert frame["correlation"].tolist()[:3] == whole["correlation"].tolist()[:3]
-    assert frame["correlation"].tolist()[3] != whole["correlation"].tolist()[3]
 
 
 def test_an_approximate_currency_close_that_came_later_does_not_count() -> None:

@@ -23,7 +23,7 @@ INDICATOR = Indicator(
     order=4,
     column="ml_credit_spreads",
     title="Credit spreads",
-    formula="change_1d(HYG) - change_1d(LQD); negative = spreads widen",
+    formula="change_1d(HYG) - change_1d(LQD), both of the same session; negative = spreads widen",
     unit="percentage points",
     inputs=("HYG", "LQD"),
     lookback_sessions=2,

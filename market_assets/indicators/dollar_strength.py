@@ -28,6 +28,6 @@ INDICATOR = Indicator(
     inputs=("DXY",),
     lookback_sessions=21,
     plausible=(-12.0, 9.4),
-    caveat="Sessions are counted by ICE's calendar; DXY arrives 30 minutes late, and its feed can be down for days.",
+    caveat="Sessions have NYSE's dates, as the source's daily rows do; 30 minutes late, and at times down for days.",
     compute=compute,
 )

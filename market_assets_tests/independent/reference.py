@@ -133,13 +133,16 @@ def volatility(returns: pd.Series, window: int = 20, needed: int = 18) -> pd.Ser
     return pd.Series(values, index=returns.index)
 
 
-def correlation(one: pd.Series, two: pd.Series, window: int) -> tuple[pd.Series, pd.Series]:
+def correlation(
+    one: pd.Series, two: pd.Series, window: int, *, last_is_unknown: bool = False
+) -> tuple[pd.Series, pd.Series]:
     """Return (correlation, valid pairs) of the last `window` rows, row by row; at least 90 % must be valid."""
     values, counts = [], []
     first, second = one.to_numpy(), two.to_numpy()
     for end in range(1, len(one) + 1):
         x, y = first[max(end - window, 0) : end], second[max(end - window, 0) : end]
         valid = ~np.isnan(x) & ~np.isnan(y)
+        valid[-1] &= not last_is_unknown
         counts.append(int(valid.sum()))
         values.append(np.corrcoef(x[valid], y[valid])[0, 1] if valid.sum() >= 0.9 * window else np.nan)
     return pd.Series(values, index=one.index), pd.Series(counts, index=one.index)

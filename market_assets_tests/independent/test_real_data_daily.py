@@ -164,9 +164,9 @@ def test_currency_volatility_from_daily_rows_alone(shared_dir: Path) -> None:
 
 @pytest.mark.parametrize("window", [20, 90])
 def test_crypto_correlations_from_daily_bars_alone(shared_dir: Path, window: int) -> None:
-    """Crypto is the last UTC-daily close before the session's close: the one of the UTC day before."""
+    """Crypto is the UTC-daily close that follows the session's: the one of the same date, known at midnight."""
     crypto, series = reference.crypto_closes(shared_dir), closes(shared_dir).loc["2018":]
-    sampled = crypto["BTC-USD"].reindex(reference.days_of(series) - pd.Timedelta("1D"))
+    sampled = crypto["BTC-USD"].reindex(reference.days_of(series))
     x = reference.log(sampled / sampled.shift(1)).set_axis(series.index)
     logs = {"QQQ": etf_log(shared_dir, "QQQ")}
     logs["VIX"] = plain_log("VIX", daily_bars("VIX", series["VIX"]))
@@ -180,8 +180,26 @@ def test_crypto_correlations_from_daily_bars_alone(shared_dir: Path, window: int
     )
     for name in logs:
         y = reference.log_returns(closes(shared_dir)[name], paid(shared_dir)[name]).reindex(series.index)
-        expected, pairs = reference.correlation(x, y, window)
+        expected, pairs = reference.correlation(x, y, window, last_is_unknown=True)
         own = frame[frame["ticker"] == name]
         assert own["session"].tolist() == [day.date() for day in reference.days_of(series)[100:]]
         assert_same(name, own["correlation"].to_numpy(), expected.iloc[100:])
         assert own["pairs"].tolist() == pairs.iloc[100:].tolist()
+
+
+def test_the_measured_correlations_are_those_that_daily_data_has_always_shown(shared_dir: Path) -> None:
+    """And not the documented ones: the market is said to have .80 with ARKK and -.65 with the VIX."""
+    series = closes(shared_dir)
+    logs = {"ARKK": etf_log(shared_dir, "ARKK"), "VIX": plain_log("VIX", daily_bars("VIX", series["VIX"]))}
+    crypto = daily_bars("BTC", reference.crypto_closes(shared_dir)["BTC-USD"])
+    frame = session_correlations(
+        plain_log("BTC", crypto),
+        logs,
+        start=pd.Timestamp("2020-01-01").date(),
+        end=pd.Timestamp("2024-12-31").date(),
+        now_us=int(us_of(pd.DatetimeIndex(["2025-01-01 00:00+00:00"]))[0]),
+        sessions=(90,),
+    )
+    means = frame.groupby("ticker")["correlation"].mean()
+    assert means["ARKK"] == pytest.approx(0.38, abs=0.01)
+    assert means["VIX"] == pytest.approx(-0.30, abs=0.01)
