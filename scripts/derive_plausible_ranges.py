@@ -9,7 +9,6 @@ from closes of 2017-06 to 2026-07; a value outside of its range is a reason to l
 Each observed range is widened by half: a quarter of its width at either end, for ratios on the logarithmic scale.
 Dividends are left out: they move the credit spread by less than its range is widened.
 """
-# ruff: noqa: INP001 (a script, not a package)
 
 from __future__ import annotations
 
