@@ -56,10 +56,9 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def collect_tick(context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]) -> Iterator[dg.RunRequest]:
         now = context.scheduled_execution_time
         today = DayRange.of(now)
-        yield dg.RunRequest(partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
+        yield dg.RunRequest(run_key="tick", partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
         missed = uncollected_days(store, now, settings)
         if missed is not None and not _under_way(context, store, settings, "catch_up"):
-            # A run_key would not help: it does not dedupe across ticks.
             yield _range_request(missed, "catch_up")
 
     @dg.schedule(
@@ -114,7 +113,8 @@ def stale_ranges(store: Store, now: datetime, settings: Settings) -> list[DayRan
 
 def _range_request(days: DayRange, kind: str) -> dg.RunRequest:
     tags: Mapping[str, str] = {**range_tags(days), KIND_TAG: kind}
-    return dg.RunRequest(tags=dict(tags))
+    # Several requests of one evaluation need run keys; Dagster compares them within one tick of the schedule only.
+    return dg.RunRequest(run_key=f"{kind} {days.first} to {days.last}", tags=dict(tags))
 
 
 def _under_way(context: dg.ScheduleEvaluationContext, store: Store, settings: Settings, kind: str) -> bool:
