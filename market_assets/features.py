@@ -65,10 +65,16 @@ def definition_hash(column: str, universe: Universe = UNIVERSE, indicators: Sequ
     raise KeyError(f"unknown feature column {column!r}")
 
 
-def feature_version(universe: Universe = UNIVERSE, indicators: Sequence[Indicator] = INDICATORS) -> str:
-    """Return the version of the whole row: a hash over the definitions of all of its columns."""
+def feature_version(
+    universe: Universe = UNIVERSE, indicators: Sequence[Indicator] = INDICATORS, interval_minutes: int = 30
+) -> str:
+    """Return the version of the whole row: a hash over the definitions of all of its columns.
+
+    The collection interval is part of it, because it sets when a value is stale: a row says which one it was made with.
+    """
     columns = feature_columns(universe, indicators)
-    return _hash(*(f"{column}={definition_hash(column, universe, indicators)}" for column in columns))
+    definitions = (f"{column}={definition_hash(column, universe, indicators)}" for column in columns)
+    return _hash(*definitions, StalenessLimits.for_interval(interval_minutes))
 
 
 def _hash(*parts: object) -> str:
@@ -83,6 +89,7 @@ class FeatureRows:
     at_us: IntArray
     universe: Universe
     indicators: tuple[Indicator, ...]
+    interval_minutes: int
     #: by column, in column order
     quantities: dict[str, Quantity]
     #: by ticker, in universe order; tickers without a log are absent
@@ -105,7 +112,7 @@ class FeatureRows:
         frame["ages"] = age_texts(self.tickers, len(self.at_us))
         frame["resolution"] = resolution_texts(self.tickers, len(self.at_us))
         frame["basis"] = basis_texts(self.tickers, len(self.at_us))
-        frame["feature_version"] = feature_version(self.universe, self.indicators)
+        frame["feature_version"] = feature_version(self.universe, self.indicators, self.interval_minutes)
         return pd.DataFrame(frame)
 
 
@@ -145,7 +152,7 @@ def compute_feature_rows(
             )
     for indicator in chosen:
         quantities[indicator.column] = _indicator(indicator, metrics, len(at_us))
-    return FeatureRows(at_us, universe, chosen, quantities, metrics)
+    return FeatureRows(at_us, universe, chosen, interval_minutes, quantities, metrics)
 
 
 def compute_indicator(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from market_assets.calendars import observation_grid
+from market_assets.calendars import ALLOWED_INTERVALS, observation_grid
 from market_assets.columns import core_columns, feature_columns
 from market_assets.features import (
     FEATURE_LOOKBACK_DAYS,
@@ -178,6 +178,16 @@ def test_the_version_changes_with_the_definition_of_any_column() -> None:
     assert len(set(hashes.values())) == 58
     assert frame()["feature_version"].unique().tolist() == [feature_version()]
     assert feature_version(indicators=INDICATORS[:6]) != feature_version()
+
+
+def test_the_version_tells_the_collection_interval_that_a_row_was_made_with() -> None:
+    versions = {minutes: feature_version(interval_minutes=minutes) for minutes in ALLOWED_INTERVALS}
+    assert len(set(versions.values())) == len(ALLOWED_INTERVALS)
+    rows = compute_feature_rows(market(), GRID[:1], interval_minutes=60).to_frame()
+    assert rows["feature_version"].tolist() == [versions[60]]
+
+
+def test_an_unknown_column_has_no_definition() -> None:
     with pytest.raises(KeyError, match="unknown feature column 'ml_beta'"):
         definition_hash("ml_beta")
 

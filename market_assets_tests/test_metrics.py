@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from market_assets.calendars import observation_grid, venue_calendar
 from market_assets.errors import NaiveTimestampError
-from market_assets.metrics import StalenessLimits, TickerMetrics, TickerSeries
+from market_assets.metrics import StalenessLimits, TickerLog, TickerMetrics, TickerSeries
 from market_assets_tests.market_frames import at, daily, instants, log, no_bars, us, walk
-
-if TYPE_CHECKING:
-    from market_assets.metrics import TickerLog
 
 LIMITS = StalenessLimits.for_interval(30)
 
@@ -208,6 +205,20 @@ def test_a_missing_day_is_closed_by_the_bar_that_ends_at_the_close_and_says_so()
         assert result.change_1d.value[0] == 100.0 * (103.0 / close - 1.0)
     earlier = at("15m", "QQQ", {"2024-03-06 20:30": 100.0})
     assert metrics(log("QQQ", bars, earlier), "2024-03-07 21:00").change_1d.reasons.tolist() == ["no_previous_close"]
+
+
+def test_a_close_that_became_known_later_never_hides_one_that_was_known_before() -> None:
+    qqq = log(
+        "QQQ",
+        daily("QQQ", {"2024-03-05": 100.0}),
+        at("15m", "QQQ", {"2024-03-06 20:45": 102.0, "2024-03-07 15:00": 104.04}),
+    )
+    before = metrics(qqq, "2024-03-07 15:15")
+    late = daily("QQQ", {"2024-03-06": 999.0})
+    late["bar_end"] += pd.Timedelta("1D")
+    with_late = TickerLog(qqq.ticker, pd.concat([qqq.bars, late], ignore_index=True), qqq.actions)
+    assert metrics(with_late, "2024-03-07 15:15").change_1d.value.tolist() == before.change_1d.value.tolist()
+    assert before.change_1d.value[0] == pytest.approx(2.0)
 
 
 def test_a_half_day_closes_at_one_oclock() -> None:

@@ -137,7 +137,7 @@ class _PairedReturns:
         self._complete_us = np.maximum(first.complete_us[rows], second.complete_us[others])
         self._known_us = np.maximum(first.return_known_us[rows], second.return_known_us[others])
         self._known_us[np.isnan(self._x) | np.isnan(self._y)] = NEVER_US
-        self.events_us: IntArray = np.unique(np.concatenate((self._complete_us, self._known_us)))
+        self.events_us: IntArray = np.sort(np.concatenate((self._complete_us, self._known_us)))
 
     def window(self, instant_us: int, sessions: int) -> tuple[FloatArray, FloatArray, bool]:
         """Return the valid pairs of the last `sessions` completed at the instant, and whether the last is valid."""

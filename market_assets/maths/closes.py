@@ -77,8 +77,9 @@ class SessionCloses:
         return np.asarray(np.searchsorted(self.complete_us, at_us, side="right") - 1, dtype=np.int64)
 
     def events_us(self) -> IntArray:
-        """Return the instants at which the set of known closes changes, ascending."""
-        return np.unique(np.concatenate((self.complete_us, self.known_us[self.known_us < NEVER_US])))
+        """Return the instants at which the set of known closes changes, ascending, some of them twice."""
+        # np.unique takes five times as long, and repeated instants do no harm.
+        return np.sort(np.concatenate((self.complete_us, self.known_us[self.known_us < NEVER_US])))
 
     def on_basis(self, rows: IntArray, at_us: IntArray, session: IntArray, basis: FloatArray) -> FloatArray:
         """Return the closes of the sessions `rows` as known at `at_us`, on the scale of a bar of `session` and `basis`.
@@ -108,7 +109,7 @@ class _Dividends(NamedTuple):
 
 
 def _find(ticker: Ticker, bars: Bars, table: SessionTable, lag_us: int) -> _Found:
-    """Return the close of every session, from the least to the most preferred source: later ones win."""
+    """Return the close of every session: the one known first, of those the one from the most preferred source."""
     count = len(table.label)
     found = _Found(
         np.full(count, np.nan),
@@ -119,11 +120,15 @@ def _find(ticker: Ticker, bars: Bars, table: SessionTable, lag_us: int) -> _Foun
     usable = bars.take(bars.usable)
 
     def assign(rows: IntArray, sessions: IntArray, origin: int) -> None:
-        found.close[sessions], found.basis[sessions] = usable.close[rows], usable.basis[rows]
         # Never before the session is over, even if a bar claims to end earlier.
-        found.known_us[sessions] = np.maximum(usable.end_us[rows], table.close_us[sessions]) + lag_us
-        found.origin[sessions] = origin
+        known_us = np.maximum(usable.end_us[rows], table.close_us[sessions]) + lag_us
+        # A close known later must not hide one known before. Backwards, so that the earliest of several stays.
+        better = np.flatnonzero(known_us <= found.known_us[sessions])[::-1]
+        rows, sessions = rows[better], sessions[better]
+        found.close[sessions], found.basis[sessions] = usable.close[rows], usable.basis[rows]
+        found.known_us[sessions], found.origin[sessions] = known_us[better], origin
 
+    # From the least to the most preferred source.
     daily = np.flatnonzero(usable.interval == DAILY)
     if ticker.is_fx:
         assign(*_sessions_before(usable, daily, table), APPROXIMATE)
