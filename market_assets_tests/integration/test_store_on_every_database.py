@@ -6,8 +6,6 @@ Belongs here: the fixtures that put the same tests on other databases. Does not 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +30,7 @@ from market_assets_tests.store.test_user_tables import *  # noqa: F403
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -43,9 +42,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(kind: str) -> str:
+def url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a migrated, empty database."""
-    found = _migrated(kind)
+    found = _migrated(kind, tmp_path_factory)
     opened = Store.connect(found)
     wipe(opened)
     opened.close()
@@ -60,8 +59,8 @@ def empty_url(kind: str, tmp_path: Path) -> Iterator[str]:
 
 
 @cache
-def _migrated(kind: str) -> str:
-    found = permanent_database(kind, Path(mkdtemp(prefix="store-")))
+def _migrated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    found = permanent_database(kind, tmp_path_factory.mktemp("migrated"))
     opened = Store.connect(found)
     opened.migrate()
     opened.close()
