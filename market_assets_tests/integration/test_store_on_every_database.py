@@ -29,7 +29,7 @@ from market_assets_tests.store.test_snapshots import *  # noqa: F403
 from market_assets_tests.store.test_user_tables import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
@@ -41,14 +41,28 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Return the URL of one migrated database per kind, made when it is first needed."""
+
+    @cache
+    def make(kind: str) -> str:
+        found = permanent_database(kind, tmp_path_factory.mktemp("migrated"))
+        opened = Store.connect(found)
+        opened.migrate()
+        opened.close()
+        return found
+
+    return make
+
+
 @pytest.fixture
-def url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def url(kind: str, migrated: Callable[[str], str]) -> str:
     """URL of a migrated, empty database."""
-    found = _migrated(kind, tmp_path_factory)
-    opened = Store.connect(found)
+    opened = Store.connect(migrated(kind))
     wipe(opened)
     opened.close()
-    return found
+    return migrated(kind)
 
 
 @pytest.fixture
@@ -56,12 +70,3 @@ def empty_url(kind: str, tmp_path: Path) -> Iterator[str]:
     """URL of a database without tables."""
     with empty_database(kind, tmp_path) as found:
         yield found
-
-
-@cache
-def _migrated(kind: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    found = permanent_database(kind, tmp_path_factory.mktemp("migrated"))
-    opened = Store.connect(found)
-    opened.migrate()
-    opened.close()
-    return found
