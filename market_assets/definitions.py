@@ -19,6 +19,7 @@ from market_assets.indicators import INDICATORS, Indicator
 from market_assets.partitions import daily_partitions
 from market_assets.resources import Progress, SourceFactory, build_resources
 from market_assets.settings import Settings, configure_logging
+from market_assets.stopping import Stop
 from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def build_definitions(
     store: Store | None = None,
     source_factory: SourceFactory | None = None,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> dg.Definitions:
     """Return the code location; every argument replaces one part of it.
 
@@ -58,6 +60,7 @@ def build_definitions(
                 store=store,
                 source_factory=source_factory,
                 progress=progress,
+                stop=stop or Stop(),
             ),
             # Steps share the run's fetches, and the multiprocess executor would import everything once per step.
             executor=dg.in_process_executor,

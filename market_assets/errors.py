@@ -117,6 +117,10 @@ class SchemaOutdatedError(StoreError):
     """The database's revision or columns are not this program's; the message names `market-assets migrate`."""
 
 
+class NoDatabaseError(StoreError):
+    """The embedded database does not exist yet; looking at it must not create it."""
+
+
 class SourceMismatchError(StoreError):
     """The database holds rows of another source; real and simulated bars never mix."""
 
@@ -131,3 +135,18 @@ class LeaseLostError(MarketAssetsError):
 
 class CollectionFailedError(MarketAssetsError):
     """No ticker at all could be fetched."""
+
+
+# --- client -----------------------------------------------------------------------------------------------------------
+
+
+class FeatureRequestError(MarketAssetsError, ValueError):
+    """What was asked of the client cannot be answered: an unknown feature, entities that cannot be used."""
+
+
+class MissingExtraError(MarketAssetsError, ImportError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class ReceiptError(MarketAssetsError):
+    """A receipt cannot be written or read."""

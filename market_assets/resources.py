@@ -5,6 +5,8 @@ Belongs here: making and ending them. Does not belong here: what they do.
 All are made on first use: loading the definitions opens no database and imports no source.
 """
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,40 +16,22 @@ import dagster as dg
 from market_assets.automation.jobs import KIND_TAG
 from market_assets.clock import Clock
 from market_assets.collection.session import CollectionSession, Progress, SourceFactory
-from market_assets.columns import feature_columns
-from market_assets.indicators import INDICATORS, Indicator
+from market_assets.errors import CollectionBusyError
+from market_assets.indicators import Indicator
 from market_assets.io_manager import VersionedIOManager
+from market_assets.opening import open_store, require_source
 from market_assets.partitions import days_of_tags
 from market_assets.settings import Settings
 from market_assets.sources.base import MarketDataSource
-from market_assets.store import CollectionLock, Store
-from market_assets.universe import UNIVERSE, Universe
+from market_assets.stopping import Stop
+from market_assets.store import CollectionLease, CollectionLock, Store
+from market_assets.universe import Universe
 
-__all__ = ["Progress", "SourceFactory", "build_resources", "open_store", "yahoo_source_factory"]
+__all__ = ["Progress", "SourceFactory", "build_resources", "yahoo_source_factory"]
 
-_POLL = timedelta(seconds=1)
-
-
-def open_store(
-    settings: Settings,
-    *,
-    universe: Universe = UNIVERSE,
-    indicators: Sequence[Indicator] = INDICATORS,
-    clock: Clock | None = None,
-) -> Store:
-    """Open the market database. An embedded one is migrated; any other is checked and must have been migrated.
-
-    Raises:
-        SchemaOutdatedError: the schema is not this program's; run `market-assets migrate`.
-        StoreError: the database cannot be reached.
-    """
-    columns = feature_columns(universe, indicators)
-    store = Store.connect(settings.sqlalchemy_url, clock=clock, feature_columns=columns)
-    if settings.is_embedded:
-        store.migrate()
-    else:
-        store.check_schema()
-    return store
+_LOG = logging.getLogger(__name__)
+#: between two looks at a lock that another collection holds
+_POLL_SECONDS = 1.0
 
 
 def yahoo_source_factory(settings: Settings, clock: Clock) -> SourceFactory:
@@ -74,6 +58,7 @@ def build_resources(
     store: Store | None,
     source_factory: SourceFactory | None,
     progress: Progress | None,
+    stop: Stop,
 ) -> dict[str, Any]:
     """Return the resources by name: `store`, `io_manager`, `collection`."""
 
@@ -97,13 +82,14 @@ def build_resources(
         run_id = run.run_id if run is not None else "no-run"
         tags = dict(run.tags) if run is not None else {}
         held: Store = context.resources.store
-        lock = CollectionLock(held).acquire(
-            run_id,
-            lease=timedelta(seconds=settings.collection_lease_seconds),
-            wait=timedelta(seconds=settings.collection_lock_wait_seconds),
-            poll=_POLL,
-        )
+        require_source(held, settings)
+        lock = _acquire(held, run_id, settings, stop)
         try:
+
+            def may_go_on() -> None:
+                stop.check()
+                lock.check()
+
             session = CollectionSession(
                 store=held,
                 source_factory=source_factory or yahoo_source_factory(settings, clock),
@@ -114,9 +100,10 @@ def build_resources(
                 run_id=run_id,
                 kind=tags.get(KIND_TAG, "ad_hoc"),
                 progress=progress,
-                still_ours=lock.check,
+                may_go_on=may_go_on,
                 has_failed=lambda: _a_step_raised(context.instance, run_id),
             )
+            stop.on_request(session.close)
             with session.recorded(days_of_tags(tags, session.now)):
                 yield session
         finally:
@@ -127,6 +114,30 @@ def build_resources(
         return VersionedIOManager(context.resources.store, universe)
 
     return {"store": store_resource, "collection": collection_resource, "io_manager": io_manager}
+
+
+def _acquire(store: Store, run_id: str, settings: Settings, stop: Stop) -> CollectionLease:
+    """Take the collection lock, waiting as long as the settings allow; say so in the log.
+
+    Raises:
+        CollectionBusyError: another collection still holds it.
+        KeyboardInterrupt: a stop was requested meanwhile.
+    """
+    lock, lease = CollectionLock(store), timedelta(seconds=settings.collection_lease_seconds)
+    deadline = time.monotonic() + settings.collection_lock_wait_seconds
+    told = False
+    while True:
+        stop.check()
+        try:
+            return lock.acquire(run_id, lease=lease)
+        except CollectionBusyError as busy:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if not told:
+                _LOG.warning("waiting up to %.0f s for another collection: %s", left, busy)
+                told = True
+            stop.sleep(min(_POLL_SECONDS, left))
 
 
 def _a_step_raised(instance: dg.DagsterInstance | None, run_id: str) -> bool:

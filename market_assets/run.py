@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from market_assets.errors import SettingsError
+from market_assets.errors import CollectionFailedError, SettingsError
+from market_assets.stopping import Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dagster as dg
+
     from market_assets.clock import Clock
     from market_assets.collection.days import DayRange
     from market_assets.collection.session import Progress
@@ -44,22 +50,29 @@ class RunOutcome:
     succeeded: bool
     record: CollectionRecord | None
     failure: str = ""
+    #: it was asked to stop
+    interrupted: bool = False
 
 
 def ensure_dagster_home() -> Path:
     """Return DAGSTER_HOME, made with telemetry off if it is unset (then `.dagster` in the working directory).
 
     Raises:
-        SettingsError: DAGSTER_HOME is not an absolute path.
+        SettingsError: DAGSTER_HOME is not an absolute path, or cannot be written to.
     """
     named = os.environ.get("DAGSTER_HOME")
     if named and not Path(named).expanduser().is_absolute():
         raise SettingsError(f"DAGSTER_HOME={named}: must be an absolute path, such as {Path(named).resolve()}")
     home = Path(named).expanduser() if named else Path.cwd() / ".dagster"
-    home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists():
-        config.write_text(_DAGSTER_YAML, encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not config.exists():
+            config.write_text(_DAGSTER_YAML, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME={home}: cannot be written ({error.strerror}); name a directory that this user may write to"
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -73,8 +86,15 @@ def run_collection(
     clock: Clock | None = None,
     accept_deletions: bool = False,
     progress: Progress | None = None,
+    stop: Stop | None = None,
 ) -> RunOutcome:
-    """Run the collect job over `days` in this process on the local Dagster instance; never raise for a failed step."""
+    """Run the collect job over `days` in this process on the local Dagster instance; never raise for a failed step.
+
+    `stop` ends it from another thread. In the main thread, Dagster's own handlers of SIGINT and SIGTERM end it too.
+
+    Raises:
+        SettingsError: DAGSTER_HOME cannot be used.
+    """
     ensure_dagster_home()
     # A Dagster instance in PostgreSQL then stores what a run intends to materialize at once; SQLite knows no batches.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
@@ -85,29 +105,59 @@ def run_collection(
     from market_assets.partitions import range_tags
 
     logging.getLogger("dagster").setLevel(logging.ERROR)
-    job = build_definitions(settings=settings, store=store, clock=clock, progress=progress).resolve_job_def(COLLECT_JOB)
+    stop = stop or Stop()
+    definitions = build_definitions(settings=settings, store=store, clock=clock, progress=progress, stop=stop)
+    job = definitions.resolve_job_def(COLLECT_JOB)
     tags = {KIND_TAG: kind}
     if accept_deletions:
         tags[ACCEPT_DELETIONS_TAG] = "true"
     single = days.first == days.last
+    run_id = str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance:
-        result = job.execute_in_process(
-            instance=instance,
-            partition_key=days.first.isoformat() if single else None,
-            tags=tags if single else {**tags, **range_tags(days)},
-            run_config={"loggers": {"console": {"config": {"log_level": _console_level(settings)}}}},
-            raise_on_error=False,
-        )
-        failure = ""
-        for event in result.all_events:
-            if event.is_step_failure:
-                data = event.step_failure_data
-                cause = data.error.cause if data.error and data.error.cause else data.error
-                failure = f"{event.step_key}: {cause.message.strip() if cause else 'unknown error'}"
-                break
-    return RunOutcome(result.run_id, result.success, store.runs.collection(result.run_id), failure)
+        try:
+            stop.check()
+            result = job.execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                partition_key=days.first.isoformat() if single else None,
+                tags=tags if single else {**tags, **range_tags(days)},
+                run_config={"loggers": {"console": {"config": {"log_level": _console_level(settings)}}}},
+                raise_on_error=False,
+            )
+        except KeyboardInterrupt:
+            if not stop.requested:
+                raise
+            return RunOutcome(run_id, succeeded=False, record=store.runs.collection(run_id), interrupted=True)
+    record = store.runs.collection(run_id)
+    return RunOutcome(run_id, result.success, record, _failure(result.all_events), interrupted=stop.requested)
+
+
+def _failure(events: Sequence[dg.DagsterEvent]) -> str:
+    """Return what went wrong first, in one line; empty if nothing did.
+
+    A step's own error comes before what it did to others, so the first one counts. But if no ticker at all was
+    fetched, that is the cause of everything, and only the last of the failed steps says it.
+    """
+    causes = []
+    for event in events:
+        if event.is_step_failure:
+            error, where = event.step_failure_data.error, f"{event.step_key}: "
+        elif event.is_job_failure:
+            error, where = event.job_failure_data.error, ""
+        else:
+            continue
+        # Dagster wraps what a step or a resource raised.
+        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+            error = error.cause
+        if error is None:
+            continue
+        name, _, message = error.message.strip().partition(": ")
+        own = name.startswith("market_assets.")
+        causes.append((error.cls_name, message if own and message else f"{where}{error.message.strip()}"))
+    chosen = [text for name, text in causes if name == CollectionFailedError.__name__] or [text for _, text in causes]
+    return " ".join(chosen[0].split()) if chosen else ""
 
 
 def _console_level(settings: Settings) -> str:
-    # Dagster tells every event at DEBUG and every step at INFO; a person at a terminal has the progress bar.
-    return "DEBUG" if settings.log_level == "DEBUG" else "ERROR"
+    # The package's own log says what happened; Dagster's stack traces are for whoever looks for a bug.
+    return "ERROR" if settings.log_level == "DEBUG" else "CRITICAL"

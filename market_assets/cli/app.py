@@ -1,28 +1,46 @@
 """The commands and their help, one line of glue each.
 
-Belongs here: the Typer application and the parsing of arguments. Does not belong here: the commands' work, which is imported
-only when a command runs, so that `--help` and `features` are quick.
+Belongs here: the Typer application and the parsing of arguments. Does not belong here: the commands' work, which is
+imported only when a command runs, so that `--help` and `features` are quick.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Optional
+from pathlib import Path  # noqa: TC003 - Typer reads it at run time
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="market-assets",
-    help="Traditional-market features for crypto models, correct as they could be known at that moment.",
+    help=(
+        "Traditional-market features for crypto models, correct as they could be known at that moment.\n\n"
+        "Settings are environment variables; docs/configuration.md lists them. All times are UTC. Exit status: 0 done, "
+        "1 failed, 2 bad usage or settings, 130 interrupted."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command; its docstring is its help, reflowed (Typer keeps the source's line breaks)."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        paragraphs = (function.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        app.command(rich_help_panel=panel, help=text)(function)
+        return function
+
+    return register
 
 
 class Format(StrEnum):
@@ -34,131 +52,198 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def parse_day(text: str) -> date:
+def parse_day(text: str | None, option: str) -> date | None:
     """Parse YYYY-MM-DD; raise BadParameter with the remedy."""
+    if text is None:
+        return None
     try:
-        return date.fromisoformat(text)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day; write it as YYYY-MM-DD, e.g. 2026-01-31") from None
+        raise typer.BadParameter(f"{text!r} is not a day; write it as YYYY-MM-DD", param_hint=option) from None
 
 
-def parse_instant(text: str) -> datetime:
+def parse_instant(text: str | None, option: str) -> datetime | None:
     """Parse a day or a timezone-aware instant; a day means 00:00 UTC. Naive instants are refused."""
+    if text is None:
+        return None
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time; write e.g. 2026-01-31 or 2026-01-31T14:30:00Z") from None
+        raise typer.BadParameter(
+            f"{text!r} is no time; write a day (2026-01-31) or a time with its zone (2026-01-31T14:30Z)",
+            param_hint=option,
+        ) from None
     if len(text) == len("2026-01-31"):
         return instant.replace(tzinfo=UTC)
     if instant.tzinfo is None:
-        raise typer.BadParameter(f"{text!r} has no time zone; write e.g. {text}Z for UTC")
+        raise typer.BadParameter(f"{text!r} has no time zone; write {text}Z for UTC", param_hint=option)
     return instant.astimezone(UTC)
 
 
-Start = Annotated[Optional[str], typer.Option("--start", metavar="DAY", help="First UTC day, YYYY-MM-DD.")]  # noqa: UP045 - Typer
-End = Annotated[Optional[str], typer.Option("--end", metavar="DAY", help="Last UTC day, included. Default: today.")]  # noqa: UP045
-AsOf = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--as-of", metavar="TIME", help="Show what was stored at that time, e.g. 2026-01-31T14:30:00Z."),
-]
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"market-assets {version('market-assets')}")
+        raise typer.Exit
 
 
-@app.command(rich_help_panel="Start here")
-def quickstart(
-    probe_seconds: Annotated[float, typer.Option(help="Seconds to wait for Yahoo before using the simulator.")] = 4.0,
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
-    """Collect once and show the features: from Yahoo, or from the built-in simulator where Yahoo does not answer."""
+    """Take the options that stand before a command."""
+
+
+@_command("Start here")
+def quickstart(
+    probe_seconds: Annotated[
+        float,
+        typer.Option(min=0.1, max=60.0, metavar="SECONDS", help="How long to wait for Yahoo's first answer."),
+    ] = 4.0,
+) -> None:
+    """Collect once and show the features.
+
+    Collects from Yahoo into market.db. Where Yahoo cannot be reached, the built-in simulator stands in for it and the
+    rows go to simulated.db. With YAHOO_BASE_URL set, that server is used, whatever it answers.
+    """
     from market_assets.cli.quickstart import quickstart as run
 
     raise typer.Exit(run(probe_seconds))
 
 
-@app.command(rich_help_panel="Collect")
+@_command("Collect")
 def collect(
-    start: Start = None,
-    end: End = None,
+    start: Annotated[
+        Optional[str], typer.Option("--start", metavar="DAY", help="First UTC day to load, e.g. 2026-01-31.")  # noqa: UP045
+    ] = None,
+    end: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--end", metavar="DAY", help="Last UTC day to load, included. Default: today."),
+    ] = None,
     accept_deletions: Annotated[
-        bool, typer.Option(help="Accept that the source withdrew more than a fifth of a day that has ended.")
+        bool,
+        typer.Option("--accept-deletions", help="Believe the source when it withdraws over a fifth of a past day."),
     ] = False,
 ) -> None:
-    """Collect today; with --start, every UTC day from there to --end (a backfill)."""
+    """Collect today, or load past days.
+
+    Without options: today, up to now. With --start: every UTC day from there to --end. Yahoo serves 15-minute bars for
+    60 days and hourly bars for 730; older days have daily bars only.
+    """
     from market_assets.cli.collect import collect as run
 
     if end is not None and start is None:
-        raise typer.BadParameter("--end needs --start; give both, or neither to collect today")
-    raise typer.Exit(run(parse_day(start) if start else None, parse_day(end) if end else None, accept_deletions))
+        raise typer.BadParameter("needs --start; give both, or neither to collect today", param_hint="--end")
+    raise typer.Exit(run(parse_day(start, "--start"), parse_day(end, "--end"), accept_deletions))
 
 
-@app.command(rich_help_panel="Read")
-def features(
+@_command("Read")
+def features(  # noqa: PLR0917 - Typer names them all
     start: Annotated[
-        Optional[str], typer.Option("--start", metavar="TIME", help="First observation time, included.")
-    ] = None,  # noqa: UP045
+        Optional[str],  # noqa: UP045
+        typer.Option("--start", metavar="TIME", help="First observation time, e.g. 2026-01-31 or 2026-01-31T14:30Z."),
+    ] = None,
     end: Annotated[
-        Optional[str], typer.Option("--end", metavar="TIME", help="End of the range, not included. Default: now.")
-    ] = None,  # noqa: UP045
+        Optional[str],  # noqa: UP045
+        typer.Option("--end", metavar="TIME", help="End of the range, not included. Default: now."),
+    ] = None,
     only: Annotated[
-        Optional[list[str]], typer.Option("--only", metavar="COLUMN", help="Show this feature only; repeatable.")
-    ] = None,  # noqa: UP045
-    as_of: AsOf = None,
-    format_: Annotated[Format, typer.Option("--format", "-f", help="How the rows are written.")] = Format.TABLE,
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="File to write; needed for parquet.")] = None,  # noqa: UP045
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--only", metavar="FEATURE", help="Show this feature only, e.g. ml_qqq_price; repeatable."),
+    ] = None,
+    as_of: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--as-of", metavar="TIME", help="Show the rows as they were stored at that time."),
+    ] = None,
+    format_: Annotated[
+        Optional[Format],  # noqa: UP045
+        typer.Option("--format", "-f", help="How rows are written. Default: as --out is named, else a table."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", metavar="FILE", help="Write to this file: .csv, .json or .parquet."),
+    ] = None,
 ) -> None:
-    """Show the latest feature row, or with --start a range of them."""
+    """Show the latest feature row, or a range of rows.
+
+    Without --start: the latest row, a line per feature with its age, or the reason why it is NULL. With --start: a line
+    per observation time; CSV, JSON and Parquet hold every feature of every row.
+    """
     from market_assets.cli.features import features as run
 
-    if format_ is Format.PARQUET and out is None:
-        raise typer.BadParameter("parquet needs a file: add --out features.parquet")
     run(
-        start=parse_instant(start) if start else None,
-        end=parse_instant(end) if end else None,
+        start=parse_instant(start, "--start"),
+        end=parse_instant(end, "--end"),
         only=only or [],
-        as_of=parse_instant(as_of) if as_of else None,
+        as_of=parse_instant(as_of, "--as-of"),
         format_=format_,
         out=out,
     )
 
 
-@app.command(rich_help_panel="Read")
+@_command("Read")
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Show the last collections, each ticker's coverage and last error, the counts, the database and the source."""
+    """Show what was collected and what is wrong.
+
+    The latest row, the last collections, each ticker's coverage and last error, the database and its source. Exit
+    status 1 if it is not healthy: nothing was collected yet, the last collection failed, ticks were missed, or the
+    latest row has fewer features than ML_FEATURE_COUNT_TARGET.
+    """
     from market_assets.cli.status import status as run
 
     raise typer.Exit(run(as_json=as_json))
 
 
-@app.command(rich_help_panel="Operate")
+@_command("Operate")
 def doctor() -> None:
-    """Check settings, database, schema, cache directory, the source and the clock; say what to do about each failure."""
+    """Check the installation and say how to mend it.
+
+    Looks at settings, database, schema, source, Dagster's directory and the clock. Changes nothing. Exit status 1 if
+    anything is wrong.
+    """
     from market_assets.cli.doctor import doctor as run
 
     raise typer.Exit(run())
 
 
-@app.command(rich_help_panel="Operate")
+@_command("Operate")
 def migrate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless it fails.")] = False,
 ) -> None:
-    """Bring the database's schema to this version; safe to run twice and from several places at once."""
+    """Bring the database's schema to this version.
+
+    Safe to run twice, and from several places at once. Needed once for PostgreSQL and MySQL or MariaDB, and after each
+    update; a SQLite file is migrated by itself.
+    """
     from market_assets.cli.migrate import migrate as run
 
     run(quiet=quiet)
 
 
-@app.command(rich_help_panel="Operate")
+@_command("Operate")
 def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")] = 8765,
-    seed: Annotated[int, typer.Option(help="The market's seed: the same seed is the same market.")] = 7,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 picks a free one.")
+    ] = 8765,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed is the same market.")] = 7,
     now: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--now", metavar="TIME", help="Let the simulated clock start there instead of at the real time."),
+        typer.Option("--now", metavar="TIME", help="Start the simulated clock there instead of at the real time."),
     ] = None,
-    latency_ms: Annotated[int, typer.Option(min=0, help="Milliseconds by which every answer is delayed.")] = 0,
+    latency_ms: Annotated[
+        int, typer.Option(min=0, metavar="MS", help="Delay every answer by so many milliseconds.")
+    ] = 0,
 ) -> None:
-    """Serve the Yahoo simulator until interrupted; point YAHOO_BASE_URL at it."""
+    """Serve the Yahoo simulator until Ctrl-C.
+
+    It speaks Yahoo's protocol over an invented market. Point YAHOO_BASE_URL at it to use it from another terminal.
+    """
     from market_assets.cli.simulate import simulate as run
 
-    run(host=host, port=port, seed=seed, now=parse_instant(now) if now else None, latency_ms=latency_ms)
+    run(host=host, port=port, seed=seed, now=parse_instant(now, "--now"), latency_ms=latency_ms)

@@ -5,32 +5,31 @@ Belongs here: what a person sees of a collection. Does not belong here: the coll
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from market_assets.cli.console import errors, output
+from market_assets.cli.console import errors, escape, program, say, tell
+from market_assets.cli.failures import BadOptionError
+from market_assets.cli.interrupts import run_stoppable
+from market_assets.cli.log import load_settings
 from market_assets.clock import SystemClock
 from market_assets.collection.days import DayRange
-from market_assets.errors import SettingsError
-from market_assets.settings import Settings
+from market_assets.opening import open_store, require_source
+from market_assets.stopping import Stop
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from market_assets.run import RunOutcome
-    from market_assets.store import Store
+    from market_assets.settings import Settings
+    from market_assets.store import CollectionRecord, Store
 
 
 def collect(start: date | None, end: date | None, accept_deletions: bool) -> int:
     """Collect today or a range of days; return the exit status."""
-    settings = Settings.load()
-    now = SystemClock().now()
-    days = _days(settings, now, start, end)
-    from market_assets.resources import open_store
-
+    settings = load_settings()
+    days = _days(settings, SystemClock().now(), start, end)
     store = open_store(settings)
     try:
         kind = "ad_hoc" if start is None else "backfill"
@@ -43,9 +42,13 @@ def collect(start: date | None, end: date | None, accept_deletions: bool) -> int
 def collect_with_progress(
     settings: Settings, store: Store, days: DayRange, kind: str, *, accept_deletions: bool = False
 ) -> RunOutcome:
-    """Run the collect job under a progress bar on standard error."""
-    from market_assets.run import run_collection
+    """Run the collect job under a progress bar on standard error.
 
+    Raises:
+        SourceMismatchError: the database holds rows of another source.
+        Interrupted: a signal came.
+    """
+    require_source(store, settings)
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -53,32 +56,64 @@ def collect_with_progress(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=errors, transient=True) as bars:
+    # Where no screen is, the log says what the bar would.
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
         task = bars.add_task("Starting Dagster", total=None)
 
         def moved(done: int, total: int, what: str) -> None:
-            bars.update(task, description=f"Collecting {what}", completed=done, total=total)
+            doing = f"Collected {what}" if done < total else "Computing features"
+            bars.update(task, description=doing, completed=done, total=total)
 
-        return run_collection(settings, store, days=days, kind=kind, accept_deletions=accept_deletions, progress=moved)
+        stop = Stop()
+
+        def work() -> RunOutcome:
+            from market_assets.run import run_collection
+
+            return run_collection(
+                settings,
+                store,
+                days=days,
+                kind=kind,
+                accept_deletions=accept_deletions,
+                progress=moved,
+                stop=stop,
+            )
+
+        return run_stoppable(work, stop, "What had been stored is whole; the next collection goes on from there.")
 
 
 def report(outcome: RunOutcome) -> int:
     """Print what became of the run; return 0 if the features were written, 1 otherwise."""
     record = outcome.record
     if record is None or not outcome.succeeded or record.status == "failed":
-        errors.print(f"[bold red]Failed.[/] {escape(outcome.failure or 'the run ended before it had stored anything')}")
-        errors.print(f"Run {outcome.run_id}; its log: market-assets status, or `make ui` and look under Runs.")
+        tell(f"[bold red]Failed.[/] {escape(outcome.failure or 'the run ended before it had stored anything.')}")
+        tell(
+            f"[cyan]{escape(program())} doctor[/] looks for the cause; LOG_LEVEL=DEBUG shows every request. "
+            f"Run {outcome.run_id}."
+        )
         return 1
-    summary = record.summary
-    features = summary.get("features", {})
-    output.print(
-        f"Collected {len(summary['stored'])} of {summary['tickers']} tickers for {summary['first_day']} to {summary['last_day']} "
-        f"from {record.source}: {features.get('rows', 0)} feature rows"
-        + (f", the latest with {features['feature_count']} features." if "feature_count" in features else ".")
-    )
-    for name, message in summary["failed"].items():
-        errors.print(f"[yellow]{name}[/] was not collected: {escape(message)}")
+    say(_summary(record))
+    failed = record.summary["failed"]
+    if failed:
+        named = ", ".join(f"{name} ({message.partition(':')[0]})" for name, message in failed.items())
+        tell(
+            f"[yellow]Not collected:[/] {escape(named)}. What needs them is NULL; the next collection asks again, "
+            f"and [cyan]{escape(program())} status[/] says more."
+        )
     return 0
+
+
+def _summary(record: CollectionRecord) -> str:
+    summary = record.summary
+    first, last = summary["first_day"], summary["last_day"]
+    features = summary.get("features", {})
+    rows = features.get("rows", 0)
+    latest = f", the latest with {features['feature_count']} features" if "feature_count" in features else ""
+    return (
+        f"Collected {len(summary['stored'])} of {summary['tickers']} tickers for "
+        f"{first if first == last else f'{first} to {last}'} from {record.source}: "
+        f"{rows:,} feature {'row' if rows == 1 else 'rows'}{latest}."
+    )
 
 
 def _days(settings: Settings, now: datetime, start: date | None, end: date | None) -> DayRange:
@@ -87,10 +122,13 @@ def _days(settings: Settings, now: datetime, start: date | None, end: date | Non
         return DayRange(today, today)
     last = end or today
     for field, day in (("--start", start), ("--end", last)):
-        if not settings.collection_start_date <= day <= today:
-            raise SettingsError(
-                f"{field}={day}: must lie between COLLECTION_START_DATE={settings.collection_start_date} and today, {today}"
+        if day > today:
+            raise BadOptionError(f"{field}={day}: lies in the future; today is {today} (UTC)")
+        if day < settings.collection_start_date:
+            raise BadOptionError(
+                f"{field}={day}: lies before COLLECTION_START_DATE={settings.collection_start_date}; "
+                "choose a later day or set it earlier"
             )
     if start > last:
-        raise SettingsError(f"--start={start}: lies after --end={last}; swap them")
+        raise BadOptionError(f"--start={start}: lies after --end={last}; swap them")
     return DayRange(start, last)

@@ -1,35 +1,37 @@
 """`market-assets features`: the latest row for a person, or rows for a program.
 
-Belongs here: how feature rows are printed and written. Does not belong here: reading them.
+Belongs here: which rows are asked for, and the formats for programs. Does not belong here: reading rows, and tables.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
+import sys
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from market_assets.cli.app import Format
-from market_assets.cli.console import errors, output
+from market_assets.cli.console import escape, program, tell
+from market_assets.cli.failures import BadOptionError, CommandFailedError
+from market_assets.cli.feature_table import print_latest, print_range
+from market_assets.cli.log import load_settings
+from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.clock import SystemClock
-from market_assets.columns import METRICS, core_columns, feature_columns, metric_column
-from market_assets.errors import MarketAssetsError, SettingsError
-from market_assets.features import METRIC_DEFINITIONS
-from market_assets.indicators import INDICATORS
-from market_assets.reading import FeatureRow, feature_range, latest_row
-from market_assets.settings import Settings
+from market_assets.columns import feature_columns
+from market_assets.reading import feature_range, latest_row
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
+    from market_assets.reading import FeatureRow
+    from market_assets.settings import Settings
     from market_assets.store import Store
 
-_MINUTES_PER_HOUR = 60
-_MINUTES_PER_DAY = 1440
+_FORMAT_OF_SUFFIX = {".csv": Format.CSV, ".json": Format.JSON, ".parquet": Format.PARQUET}
 
 
 def features(
@@ -38,137 +40,135 @@ def features(
     end: datetime | None,
     only: list[str],
     as_of: datetime | None,
-    format_: Format,
+    format_: Format | None,
     out: Path | None,
 ) -> None:
     """Print or write the latest row, or the rows of a range."""
-    settings = Settings.load()
-    from market_assets.resources import open_store
-
-    store = open_store(settings)
+    now = SystemClock().now()
+    chosen = _format(format_, out)
+    _check_range(start, end, as_of, now)
+    columns = [_known(name) for name in only]
+    settings = load_settings()
+    store = open_to_read(settings, "features")
     try:
-        now = SystemClock().now()
-        if start is None and end is None and format_ is Format.TABLE:
-            print_latest(_latest(store, now, as_of), settings, only)
-            return
-        if end is not None and start is None:
-            raise SettingsError(f"--end={end.isoformat()}: needs --start; give both, or neither for the latest row")
-        if start is None:
-            observed_at = _latest(store, now, as_of).observed_at
-            frame = _rows(store, observed_at, now, only, as_of).head(1)
+        if start is not None:
+            frame = feature_range(store, start, end or now, UNIVERSE, columns=columns or None, as_of=as_of)
         else:
-            frame = _rows(store, start, end or now, only, as_of)
-        _write(frame, format_, out)
+            row = _latest(store, settings, now, as_of)
+            if chosen is Format.TABLE:
+                print_latest(row, settings, columns, store.source(), now)
+                return
+            frame = feature_range(store, row.observed_at, now, UNIVERSE, columns=columns or None, as_of=as_of).head(1)
+        if frame.empty:
+            _tell_empty(store, settings, now, as_of)
+        if chosen is not Format.TABLE:
+            _write(frame, chosen, out)
+        elif not frame.empty:
+            print_range(frame, columns)
     finally:
         store.close()
 
 
-def print_latest(row: FeatureRow, settings: Settings, only: list[str]) -> None:
-    """Print one row as a table: value, unit, age and what to know, feature by feature."""
+def _format(asked: Format | None, out: Path | None) -> Format:
+    """Return the format that was asked for, or the one that the file's name means."""
+    if out is None:
+        if asked is Format.PARQUET:
+            raise BadOptionError("--format=parquet: needs a file; add --out features.parquet")
+        return asked or Format.TABLE
+    chosen = asked or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
+    if chosen is None:
+        raise BadOptionError(f"--out={out}: name the format with --format, or end the name in .csv, .json or .parquet")
+    if chosen is Format.TABLE:
+        raise BadOptionError(f"--out={out}: a table is for the screen; choose --format csv, json or parquet")
+    return chosen
+
+
+def _check_range(start: datetime | None, end: datetime | None, as_of: datetime | None, now: datetime) -> None:
+    if start is None and end is not None:
+        raise BadOptionError(f"--end={_text(end)}: needs --start; give both, or neither for the latest row")
+    if start is not None and start > now:
+        raise BadOptionError(f"--start={_text(start)}: lies in the future; it is {_text(now)}")
+    if start is not None and end is not None and start >= end:
+        raise BadOptionError(f"--start={_text(start)}: must lie before --end={_text(end)}; swap them")
+    if as_of is not None and as_of > now:
+        raise BadOptionError(f"--as-of={_text(as_of)}: lies in the future; it is {_text(now)}")
+
+
+def _known(name: str) -> str:
     known = feature_columns()
-    chosen = [name for name in known if not only or name in only]
-    if unknown := [name for name in only if name not in known]:
-        raise SettingsError(f"--only={unknown[0]}: is no feature; known: {', '.join(known)}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("feature", "left"), ("value", "right"), ("unit", "left"), ("age", "right"), ("", "left")):
-        table.add_column(title, justify=justify, no_wrap=title in {"feature", "value"})
-    facts = _facts()
-    for name in chosen:
-        unit, tickers = facts[name]
-        value = row.values[name]
-        ages = [row.ages[ticker] for ticker in tickers if ticker in row.ages]
-        oldest = max((age for age, _, _ in ages), default=None)
-        remark = row.reasons.get(name, "")
-        if value is not None:
-            words = sorted({note for ticker in tickers for note in row.notes.get(ticker, [])})
-            if ages and all(state == "closed" for _, _, state in ages):
-                words.insert(0, "closed, carried")
-            remark = ", ".join(words)
-        table.add_row(
-            name,
-            "NULL" if value is None else f"{value:.6g}",
-            unit,
-            "" if oldest is None else human_age(oldest),
-            f"[yellow]{remark}[/]" if value is None else f"[dim]{remark}[/]",
-        )
-    output.print(table)
-    target = settings.ml_feature_count_target
-    healthy = row.feature_count >= target
-    output.print(
-        f"\n[bold]{row.feature_count} of {len(known)} features[/] are known and fresh "
-        f"({row.core_count} of {len(core_columns())} core) at {row.observed_at:%Y-%m-%d %H:%M} UTC; "
-        f"target {target}: [{'green' if healthy else 'red'}]{'met' if healthy else 'missed'}[/]. "
-        f"Known since {row.known_from:%Y-%m-%d %H:%M:%S} UTC, {row.origin}.",
-        highlight=False,
-    )
+    wanted = name.strip().lower()
+    for candidate in (wanted, f"ml_{wanted}"):
+        if candidate in known:
+            return candidate
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"{program()} features shows the names"
+    raise BadOptionError(f"--only={name}: there is no such feature; {hint}")
 
 
-def human_age(minutes: float) -> str:
-    """Return minutes as `12 min`, `5 h 10 min` or `2 d 3 h`."""
-    whole = int(minutes)
-    if whole < _MINUTES_PER_HOUR:
-        return f"{whole} min"
-    if whole < _MINUTES_PER_DAY:
-        return f"{whole // _MINUTES_PER_HOUR} h {whole % _MINUTES_PER_HOUR} min"
-    return f"{whole // _MINUTES_PER_DAY} d {whole % _MINUTES_PER_DAY // _MINUTES_PER_HOUR} h"
-
-
-def _facts() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return (unit, tickers that go in) of every feature column."""
-    facts: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for ticker in UNIVERSE.features:
-        for metric in METRICS:
-            unit = METRIC_DEFINITIONS[metric][1] or ticker.unit
-            facts[metric_column(ticker, metric)] = (unit, (ticker.name,))
-    for indicator in INDICATORS:
-        facts[indicator.column] = (indicator.unit, indicator.inputs)
-    return facts
-
-
-def _latest(store: Store, now: datetime, as_of: datetime | None) -> FeatureRow:
+def _latest(store: Store, settings: Settings, now: datetime, as_of: datetime | None) -> FeatureRow:
     row = latest_row(store, now, UNIVERSE, as_of=as_of)
     if row is None:
-        when = f" that was known at {as_of.isoformat()}" if as_of else ""
-        raise MarketAssetsError(f"the database holds no feature row{when}; collect first: market-assets collect")
+        if as_of is not None:
+            raise CommandFailedError(
+                f"no feature row was known at {_text(as_of)}; leave --as-of out for the latest one"
+            )
+        raise CommandFailedError(
+            f"the database {store.database.redacted_url} holds no feature row yet; {what_to_do(settings, 'features')}"
+        )
     return row
 
 
-def _rows(store: Store, start: datetime, end: datetime, only: list[str], as_of: datetime | None) -> pd.DataFrame:
-    if start >= end:
-        raise SettingsError(f"--start={start.isoformat()}: is not before the end, {end.isoformat()}")
-    try:
-        return feature_range(store, start, end, UNIVERSE, columns=only or None, as_of=as_of)
-    except KeyError as error:
-        raise SettingsError(f"--only={','.join(only)}: {error.args[0]}") from None
+def _tell_empty(store: Store, settings: Settings, now: datetime, as_of: datetime | None) -> None:
+    latest = latest_row(store, now, UNIVERSE, as_of=as_of)
+    if latest is None:
+        advice = what_to_do(settings, "features")
+    else:
+        advice = f"the latest row is of {_text(latest.observed_at)}; load earlier days: {program()} collect --start DAY"
+    tell(f"[yellow]No feature row lies in that range:[/] {escape(advice)}")
 
 
 def _write(frame: pd.DataFrame, format_: Format, out: Path | None) -> None:
-    if frame.empty:
-        errors.print("[yellow]No feature row lies in that range.[/]")
-    if format_ is Format.PARQUET and out is not None:
-        try:
-            frame.to_parquet(out, index=False)
-        except ImportError:
-            raise MarketAssetsError("parquet needs the extra: pip install 'market-assets[parquet]'") from None
-    elif format_ is Format.CSV:
-        # 17 digits: every float64 comes back with its own bits
-        _emit(frame.to_csv(index=False, float_format="%.17g"), out)
-    elif format_ is Format.JSON:
-        records = json.loads(frame.to_json(orient="records", date_format="iso", double_precision=15))
-        _emit(json.dumps(records, indent=2) + "\n", out)
-    else:
-        table = Table(box=None, header_style="bold")
-        for name in frame.columns:
-            table.add_column(name)
-        for values in frame.itertuples(index=False):
-            table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in values))
-        output.print(table)
-    if out is not None and format_ is not Format.TABLE:
-        errors.print(f"{len(frame)} rows written to {out}")
+    try:
+        if format_ is Format.PARQUET:
+            assert out is not None  # noqa: S101 - checked with the options
+            _write_parquet(frame, out)
+        else:
+            # Both spell a float64 so that it comes back with its own bits.
+            _emit(frame.to_csv(index=False) if format_ is Format.CSV else _json(frame), out)
+    except OSError as error:
+        if out is None:
+            raise
+        raise CommandFailedError(f"cannot write {out}: {error.strerror or error}") from error
+    if out is not None:
+        rows = "1 row" if len(frame) == 1 else f"{len(frame):,} rows"
+        tell(f"{rows} written to {escape(str(out))}")
+
+
+def _write_parquet(frame: pd.DataFrame, out: Path) -> None:
+    try:
+        frame.to_parquet(out, index=False)
+    except ImportError:
+        raise CommandFailedError("parquet needs the package pyarrow: pip install 'market-assets[parquet]'") from None
+
+
+def _json(frame: pd.DataFrame) -> str:
+    columns = [[_plain(value) for value in frame[name].tolist()] for name in frame.columns]
+    records = [dict(zip(frame.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+    return json.dumps(records, indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of a frame
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return None if value != value else value  # noqa: PLR0124 - JSON knows no NaN
 
 
 def _emit(text: str, out: Path | None) -> None:
     if out is None:
-        output.file.write(text)
+        sys.stdout.write(text)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+def _text(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%MZ}"

@@ -10,82 +10,123 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from market_assets.cli.collect import collect_with_progress, report
-from market_assets.cli.console import errors, output
-from market_assets.cli.features import print_latest
+from market_assets.cli.console import escape, program, say, tell
+from market_assets.cli.failures import CommandFailedError
+from market_assets.cli.feature_table import print_latest
+from market_assets.cli.log import load_settings
 from market_assets.clock import SystemClock
 from market_assets.collection.days import DayRange
+from market_assets.opening import database_file, open_store
 from market_assets.reading import latest_row
-from market_assets.settings import Settings
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    from market_assets.settings import Settings
+    from market_assets.sources.yahoo import Reachability
     from market_assets.store import Store
+
+#: a probe that fails like this will not fare better in a collection; other failures may be about its one ticker
+_OUT_OF_REACH = frozenset({"unavailable", "timeout"})
+_WORDS = {
+    "unavailable": "no connection",
+    "timeout": "no answer in time",
+    "rate_limited": "it limits the rate of our requests",
+    "auth": "it refuses our cookie",
+    "empty": "an answer without data",
+    "malformed": "an answer that is not Yahoo's",
+}
 
 
 def quickstart(probe_seconds: float) -> int:
     """Probe Yahoo, collect from it or from the simulator, print the features; return the exit status."""
-    settings = Settings.load()
-    clock = SystemClock()
+    settings = load_settings()
     with ExitStack() as stack:
-        if settings.yahoo_base_url is None:
-            from market_assets.sources.yahoo import YahooSource
-
-            timeout = timedelta(seconds=probe_seconds)
-            answer = YahooSource(clock=clock, timeout=timeout).probe(timeout=timeout)
-            if not answer.ok:
-                settings = _simulated(settings, stack, answer.code or "no answer")
-        from market_assets.resources import open_store
-
+        answer = _probe(settings, probe_seconds)
+        if settings.yahoo_base_url is not None:
+            if answer.code in _OUT_OF_REACH:
+                raise CommandFailedError(
+                    f"YAHOO_BASE_URL={settings.yahoo_base_url} does not answer ({_why(answer)}); "
+                    f"start that server ({program()} simulate), or unset YAHOO_BASE_URL"
+                )
+        elif not answer.ok:
+            settings = _simulated(settings, stack, _why(answer))
         store = open_store(settings)
         stack.callback(store.close)
-        return _collect_and_show(settings, store, clock)
+        return _collect_and_show(settings, store)
+
+
+def _probe(settings: Settings, seconds: float) -> Reachability:
+    from market_assets.sources.yahoo import YahooSource
+
+    timeout = timedelta(seconds=seconds)
+    source = YahooSource(clock=SystemClock(), base_url=settings.yahoo_base_url, timeout=timeout)
+    return source.probe(timeout=timeout)
+
+
+def _why(answer: Reachability) -> str:
+    return _WORDS.get(answer.code or "", answer.code or "no answer")
 
 
 def _simulated(settings: Settings, stack: ExitStack, why: str) -> Settings:
     from market_assets.sources.simulator import SimulatorServer
 
     server = stack.enter_context(SimulatorServer(SystemClock()))
-    errors.print(
-        f"[yellow]Yahoo does not answer from here[/] ({why}); collecting from the built-in simulator into simulated.db "
-        "instead: every row says `simulator`.",
-        highlight=False,
-        soft_wrap=True,
-    )
     # The configured database is left alone: real and simulated rows never mix.
-    return settings.simulated_at(server.url)
+    simulated = settings.simulated_at(server.url)
+    tell(
+        f"[yellow]Yahoo cannot be reached from here[/] ({why}): collecting from the built-in simulator into "
+        f"{simulated.sqlalchemy_url.database} instead."
+    )
+    return simulated
 
 
-def _collect_and_show(settings: Settings, store: Store, clock: SystemClock) -> int:
+def _collect_and_show(settings: Settings, store: Store) -> int:
+    clock = SystemClock()
     outcome = collect_with_progress(settings, store, DayRange.of(clock.now()), "quickstart")
     row = latest_row(store, clock.now(), UNIVERSE)
-    status = (
-        report(outcome) if outcome.record is None or outcome.record.status == "failed" or not outcome.succeeded else 0
-    )
-    if status:
-        return status
-    if row is None:
-        errors.print("[bold red]Failed.[/] The run ended without a feature row; look at market-assets status.")
-        return 1
-    print_latest(row, settings, [])
-    report(outcome)
-    _next_steps(settings, store)
-    return 0
+    if row is None or not outcome.succeeded:
+        return report(outcome) or 1
+    print_latest(row, settings, [], store.source(), clock.now())
+    status = report(outcome)
+    if status == 0:
+        _tell_next(settings, store, row.observed_at.date())
+    return status
 
 
-def _next_steps(settings: Settings, store: Store) -> None:
+def _tell_next(settings: Settings, store: Store, day: date) -> None:
+    path = database_file(settings)
+    say(f"Database: {escape(str(path or store.database.redacted_url))}\n")
+    say("[bold]What next[/]")
+    run = escape(program())
     simulated = settings.source_label == "simulator"
-    output.print(f"\nSource: {settings.source_label}. Database: {store.describe().url}", highlight=False)
-    output.print("\n[bold]What next[/]")
-    steps = [
-        ("make ui", "open Dagster's UI on http://127.0.0.1:3000; its schedules collect every 30 minutes while it runs"),
-        ("market-assets status", "collections, coverage and errors; `doctor` says what to do about a problem"),
-        ("market-assets features --start 2026-01-02 -f csv", "a range of rows as CSV, JSON or Parquet"),
-        (
-            "DATABASE_URL=postgresql+psycopg://user:password@host/db",
-            "use PostgreSQL (or mysql+pymysql://...), then `migrate`",
-        ),
-    ]
+    # A database that is not the configured one has to be named.
+    prefix = f"DATABASE_URL=sqlite:///{path.name} " if simulated and path is not None else ""
+    _step("look again: the latest row, a range as CSV, JSON or Parquet, runs and coverage", f"{prefix}{run} features")
+    _step(None, f"{prefix}{run} features --start {day} --out features.csv")
+    _step(None, f"{prefix}{run} status")
     if simulated:
-        steps.append(("make run", "again where Yahoo can be reached: it then collects real bars into market.db"))
-    for command, text in steps:
-        output.print(f"  [cyan]{command}[/]  {text}", highlight=False)
+        _step("collect real bars into market.db, where Yahoo can be reached", "make run")
+        _step(
+            f"collect every {settings.collection_interval_minutes} minutes and open the UI on http://127.0.0.1:3000; "
+            "here with the simulator, started first in another terminal",
+            f"{run} simulate",
+        )
+        _step(None, "YAHOO_BASE_URL=http://127.0.0.1:8765 make ui")
+    else:
+        _step(
+            f"collect every {settings.collection_interval_minutes} minutes and open the UI on http://127.0.0.1:3000",
+            "make ui",
+        )
+    _step(
+        "use PostgreSQL (or mysql+pymysql://...) instead of a file",
+        "export DATABASE_URL=postgresql+psycopg://user:password@host/database",
+    )
+    _step(None, f"{run} migrate")
+
+
+def _step(why: str | None, command: str) -> None:
+    if why is not None:
+        say(f"  {why}:")
+    say(f"    [cyan]{command}[/]")

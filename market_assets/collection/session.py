@@ -8,6 +8,7 @@ each step waits for its own answers only.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
     from market_assets.store import LedgerEntry, Store
     from market_assets.universe import Ticker, Universe
+
+_LOG = logging.getLogger(__name__)
 
 SourceFactory = Callable[[], "MarketDataSource"]
 #: called with (done, total, what) as a collection moves on
@@ -84,12 +87,13 @@ class CollectionSession:
         run_id: str,
         kind: str,
         progress: Progress | None = None,
-        still_ours: Callable[[], None] = lambda: None,
+        may_go_on: Callable[[], None] = lambda: None,
         has_failed: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the parts; nothing is fetched or locked yet.
 
-        `still_ours` raises once another collection may have begun; `has_failed` tells whether a step has raised.
+        `may_go_on` raises once another collection may have begun, and KeyboardInterrupt when this one is to stop;
+        `has_failed` tells whether a step has raised.
         """
         self.store = store
         self.settings = settings
@@ -100,7 +104,8 @@ class CollectionSession:
         self.now: datetime = clock.now()
         self.outcomes: dict[str, TickerOutcome] = {}
         self._clock = clock
-        self._still_ours = still_ours
+        self._may_go_on = may_go_on
+        self._stopped = False
         self._has_failed = has_failed
         self._source_factory = source_factory
         self._progress = progress or (lambda _done, _total, _what: None)
@@ -126,10 +131,13 @@ class CollectionSession:
         finally:
             self.close()
             self.store.runs.record_states(self._coverage(), self.run_id, self.now)
-            self.store.runs.finish_collection(self.run_id, self._status(), self._clock.now(), self._summary())
+            status, summary = self._status(), self._summary()
+            self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
+            rows = self._feature_summary.get("rows", 0)
+            _LOG.info("%s: %d of %d tickers, %s feature rows", status, len(self._stored), len(self._planned), rows)
 
     def close(self) -> None:
-        """Stop whatever is still being fetched."""
+        """Stop whatever is still being fetched; may be called from another thread."""
         if self._pool is not None:
             self._pool.close()
 
@@ -138,16 +146,36 @@ class CollectionSession:
     def collect(self, ticker: Ticker, days: DayRange, selected: Sequence[str]) -> TickerOutcome:
         """Wait for the answers for `ticker` and return the write they make; a failure is an outcome, never raised.
 
-        The first call starts the fetches of all `selected` tickers for `days`. Raises LeaseLostError.
+        The first call starts the fetches of all `selected` tickers for `days`. Raises LeaseLostError, and
+        KeyboardInterrupt when the collection is to stop.
         """
-        self._still_ours()
+        self._checkpoint()
         if ticker.name not in self._planned:
             self._start(days, [name for name in self.universe_names() if name in set(selected) | {ticker.name}])
+            # A stop that was requested before there was a pool to close.
+            self._checkpoint()
         again = ticker.name in self.outcomes
         outcome = self._gather(ticker, again=again)
+        # What was cancelled has not failed.
+        self._checkpoint()
         self.outcomes[ticker.name] = outcome
+        self._log_outcome(outcome)
         self._progress(len(self.outcomes), len(self._planned), ticker.name)
         return outcome
+
+    def _checkpoint(self) -> None:
+        """Raise if the collection may not go on."""
+        try:
+            self._may_go_on()
+        except KeyboardInterrupt:
+            self._stopped = True
+            raise
+
+    def _log_outcome(self, outcome: TickerOutcome) -> None:
+        if outcome.error is None:
+            _LOG.debug("%s: %d bars from %d requests", outcome.ticker, len(outcome.bars), outcome.requests)
+        else:
+            _LOG.warning("%s was not collected: %s", outcome.ticker, outcome.message)
 
     def expect_features(self) -> None:
         """Note that the run is to write feature rows: without them it has not succeeded."""
@@ -188,7 +216,16 @@ class CollectionSession:
             )
             self._planned[name] = requests
         # Ticker by ticker, so that the first step can go on while the later ones are still being fetched.
-        self._require_pool().submit([request for name in names for request in self._planned[name]])
+        requests = [request for name in names for request in self._planned[name]]
+        _LOG.info(
+            "collecting %s to %s from %s: %d tickers, %d requests",
+            days.first,
+            days.last,
+            self.settings.source_label,
+            len(names),
+            len(requests),
+        )
+        self._require_pool().submit(requests)
 
     def _require_pool(self) -> FetchPool:
         if self._pool is None:
@@ -238,7 +275,7 @@ class CollectionSession:
 
     def features(self, days: DayRange) -> ScopedWrite:
         """Compute the feature rows of `days` from one snapshot."""
-        self._still_ours()
+        self._checkpoint()
         self.expect_features()
         with self.store.snapshot() as snapshot:
             return build.build_features(
@@ -253,7 +290,7 @@ class CollectionSession:
 
     def correlations(self, days: DayRange) -> ScopedWrite:
         """Compute the crypto correlations of the sessions of `days`."""
-        self._still_ours()
+        self._checkpoint()
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, days, self.now, self.universe)
 
@@ -272,7 +309,7 @@ class CollectionSession:
 
     def crypto_rows(self, days: DayRange) -> ScopedWrite:
         """Join the crypto rows of `days`, from the user's own table where one is configured."""
-        self._still_ours()
+        self._checkpoint()
         table = self.settings.crypto_prices_table
         left = self.store.read_crypto_prices(table, days.start, days.end) if table else None
         with self.store.snapshot() as snapshot:
@@ -292,6 +329,8 @@ class CollectionSession:
             )
 
     def _status(self) -> str:
+        if self._stopped:
+            return "interrupted"
         failed = [outcome for outcome in self.outcomes.values() if outcome.error is not None]
         if self._features_expected and not self._feature_summary:
             return "failed"

@@ -36,7 +36,7 @@ def migrate(database: Database, schema: Schema) -> None:
 
     Raises SchemaOutdatedError if a newer release has migrated the database.
     """
-    refuse_newer(database)
+    before = refuse_newer(database)
     with _ONE_AT_A_TIME, database.schema_change() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -45,7 +45,13 @@ def migrate(database: Database, schema: Schema) -> None:
         for table in (one for each in VERSIONED_TABLES for one in (schema.history(each), schema.current(each))):
             missing = missing_columns(connection, table)
             if missing:
-                _LOG.info("adding %d columns to %s", len(missing), table.name)
+                # Of a new database it is no news.
+                _LOG.log(
+                    logging.DEBUG if before is None else logging.INFO,
+                    "adding %d columns to %s",
+                    len(missing),
+                    table.name,
+                )
                 database.backend.add_columns(connection, table, missing)
 
 

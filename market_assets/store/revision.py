@@ -39,11 +39,15 @@ def check_schema(database: Database, schema: Schema) -> None:
                 )
 
 
-def refuse_newer(database: Database) -> None:
-    """Raise SchemaOutdatedError if a newer release has migrated the database: no migration of this one can help."""
+def refuse_newer(database: Database) -> str | None:
+    """Return the database's revision; raise SchemaOutdatedError if a newer release has migrated it.
+
+    No migration of this release can help then.
+    """
     revision = revision_of(database)
     if revision is not None and not is_known(revision):
         raise SchemaOutdatedError(_mismatch(database, revision))
+    return revision
 
 
 def revision_of(database: Database) -> str | None:

@@ -1,0 +1,141 @@
+"""The layout of `market-assets status` for a person.
+
+Belongs here: sentences and tables. Does not belong here: finding out (status.py).
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from market_assets.cli.console import escape, output, say
+from market_assets.cli.feature_table import human_age
+from market_assets.store import DayState
+
+_DAYS = 14
+_MARKS = {
+    DayState.OK: ("■", "green"),
+    DayState.CLOSED: ("·", "dim"),
+    DayState.HOLE_AT_SOURCE: ("□", "yellow"),
+    DayState.FETCH_FAILED: ("x", "red"),
+    DayState.REVISED: ("r", "cyan"),
+    DayState.LATE: ("l", "yellow"),
+}
+_LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  blank: not asked for as a day of its own"
+_RUN_STYLES = {"ok": "green", "partial": "yellow", "running": "cyan"}
+
+
+def print_status(state: dict[str, Any], what_to_do: str) -> None:
+    """Print what `gather` found; `what_to_do` is said where there is nothing yet."""
+    if state["healthy"]:
+        say("[bold green]Healthy.[/]")
+    else:
+        say(f"[bold red]Not healthy:[/] {escape('; '.join(state['problems']))}.")
+    row = state["latest_row"]
+    if row is not None:
+        met = "met" if row["target_met"] else "[red]missed[/]"
+        say(
+            f"Latest row: {_minute(row['observed_at'])} UTC, {human_age(row['minutes_old'])} old, "
+            f"{row['feature_count']} of {row['of']} features ({row['core_count']} core), target {row['target']} {met}."
+        )
+    _say_where(state)
+    if state["collecting_now"]:
+        say(f"[cyan]A collection is running[/] ({escape(state['collecting_now'])}).")
+    if state["days_to_catch_up"]:
+        first, last = state["days_to_catch_up"]
+        days = first if first == last else f"{first} to {last}"
+        say(f"[yellow]Not collected since it ended:[/] {days}; the scheduler's next tick does it.")
+    if state["stale_feature_days"]:
+        say(f"{state['stale_feature_days']} feature days stand on revised bars; the nightly rebuild renews them.")
+    if not state["collections"]:
+        say(f"Nothing was collected yet; {escape(what_to_do)}")
+        return
+    _print_runs(state)
+    _print_tickers(state)
+    _say_errors(state)
+    if state["highly_correlated"]:
+        say(
+            f"\nHighly correlated now (at least {state['high_correlation_threshold']:g}, over 20 or 90 sessions): "
+            f"{escape(', '.join(state['highly_correlated']))}"
+        )
+
+
+def _say_where(state: dict[str, Any]) -> None:
+    database = state["database"]
+    where = database["file"] or database["url"]
+    say(f"Database: {escape(where)} ({database['kind']}, {database['bytes'] / 1e6:.1f} MB)")
+    held = state["rows_are_from"]
+    if held is None or held == state["configured_source"]:
+        say(f"Source: {state['configured_source']}")
+    else:
+        say(f"Source of the rows: {escape(held)} [dim](a collection now would ask {state['configured_source']})[/]")
+
+
+def _print_runs(state: dict[str, Any]) -> None:
+    table = _table("Collections")
+    for title, justify in (
+        ("started (UTC)", "left"),
+        ("took", "right"),
+        ("kind", "left"),
+        ("days", "left"),
+        ("status", "left"),
+        ("tickers", "right"),
+        ("features", "right"),
+    ):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for run in state["collections"]:
+        first, last = run["first_day"], run["last_day"]
+        stored = "" if run["tickers"] is None else f"{run['stored']}/{run['tickers']}"
+        table.add_row(
+            _minute(run["started_at"]),
+            "" if run["seconds"] is None else f"{run['seconds']:.0f} s",
+            run["kind"],
+            first or "" if first == last else f"{first}..{last}",
+            Text(run["status"], _RUN_STYLES.get(run["status"], "red")),
+            stored,
+            str((run["features"] or {}).get("feature_count", "")),
+        )
+    output.print(table)
+
+
+def _print_tickers(state: dict[str, Any]) -> None:
+    table = _table("Tickers")
+    table.add_column("ticker", no_wrap=True)
+    table.add_column(f"last {_DAYS} days", no_wrap=True)
+    for interval in ("15m", "1h", "1d"):
+        table.add_column(f"{interval} bars", justify="right", no_wrap=True)
+    table.add_column("last bar (UTC)", no_wrap=True)
+    today = date.fromisoformat(state["at"][:10])
+    for name, ticker in state["tickers"].items():
+        intervals = ticker["intervals"]
+        last = max((interval["last"] for interval in intervals.values()), default="")
+        marks = Text()
+        for ago in reversed(range(_DAYS)):
+            known = ticker["days"].get((today - timedelta(days=ago)).isoformat())
+            marks.append(*(_MARKS[DayState(known)] if known else (" ", "")))
+        counts = [
+            str(intervals[interval]["bars"]) if interval in intervals else "-" for interval in ("15m", "1h", "1d")
+        ]
+        table.add_row(Text(name, "red" if ticker["last_error"] else ""), marks, *counts, _minute(last))
+    output.print(table)
+    say(f"[dim]{_LEGEND}[/]")
+
+
+def _say_errors(state: dict[str, Any]) -> None:
+    failing = {name: ticker["last_error"] for name, ticker in state["tickers"].items() if ticker["last_error"]}
+    if failing:
+        say("\n[bold]Not collected the last time they were asked for[/]")
+    for name, error in failing.items():
+        say(f"  [red]{escape(name)}[/] {_minute(error['at'])} {escape(error['message'])}")
+
+
+def _table(title: str) -> Table:
+    say(f"\n[bold]{title}[/]")
+    return Table(box=None, pad_edge=False, header_style="dim")
+
+
+def _minute(text: str) -> str:
+    return text[:16].replace("T", " ")
