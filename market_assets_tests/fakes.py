@@ -7,6 +7,7 @@ here: assertions, fixtures, the parts themselves.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -21,7 +22,7 @@ from market_assets.collection.days import DayRange
 from market_assets.columns import feature_columns
 from market_assets.definitions import build_definitions
 from market_assets.indicators import INDICATORS, Indicator
-from market_assets.partitions import range_tags
+from market_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, range_tags
 from market_assets.settings import Settings
 from market_assets.sources.simulator import RecordedRequest, SimulatorServer
 from market_assets.sources.simulator.bars import View
@@ -30,7 +31,7 @@ from market_assets.store.tables import ML_FEATURES
 from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
 
     import pandas as pd
@@ -167,6 +168,7 @@ class Collector:
         self.store = Store.connect(self.settings.sqlalchemy_url, clock=clock, feature_columns=self.columns)
         self.store.migrate()
         self.instance = dg.DagsterInstance.ephemeral()
+        self._ended = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -178,8 +180,14 @@ class Collector:
 
     def close(self) -> None:
         """Close the database's connections; a SQLite file is whole afterwards."""
+        self._ended.close()
         self.instance.dispose()
         self.store.close()
+
+    @cached_property
+    def daemon(self) -> dg.DagsterInstance:
+        """The instance that schedules are evaluated on; they refuse one that lives in memory."""
+        return self._ended.enter_context(dg.DagsterInstance.local_temp(overrides={"telemetry": {"enabled": False}}))
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -225,10 +233,33 @@ class Collector:
         requests = [one for one in self.server.requests[since:] if one.symbol is not None]
         return Collected(result, self.store.runs.collection(result.run_id), requests)
 
-    def ticks(self, start: datetime, count: int, step: timedelta = timedelta(minutes=30)) -> Iterator[Collected]:
-        """Run `count` ticks, the first at `start`."""
-        for number in range(count):
-            yield self.at(start + number * step).collect()
+    def schedule(self, name: str) -> dg.ScheduleDefinition:
+        """Return the schedule called `name`."""
+        found = next(one for one in self.definitions.schedules or () if one.name == name)
+        assert isinstance(found, dg.ScheduleDefinition)
+        return found
+
+    def requested(self, schedule: str, at: datetime) -> list[dg.RunRequest]:
+        """Return the runs that `schedule` asks for at `at`, evaluated as the daemon does it."""
+        definition = self.schedule(schedule)
+        with dg.build_schedule_context(
+            instance=self.daemon,
+            scheduled_execution_time=at,
+            repository_def=self.definitions.get_repository_def(),
+            resources={"store": self.store},
+        ) as context:
+            return list(definition.evaluate_tick(context).run_requests or ())
+
+    def run_schedule(self, schedule: str, at: datetime) -> list[Collected]:
+        """Move the clock to `at`, evaluate `schedule` and run what it asks for, one after the other."""
+        job = self.schedule(schedule).job_name
+        done = []
+        for request in self.at(at).requested(schedule, at):
+            tags = request.tags
+            first = date.fromisoformat(request.partition_key or tags[RANGE_START_TAG])
+            last = date.fromisoformat(tags[RANGE_END_TAG]) if RANGE_END_TAG in tags else None
+            done.append(self.collect(first, last, kind=tags[KIND_TAG], job=job))
+        return done
 
     def rows(
         self, start: datetime | date | None = None, end: datetime | date | None = None, as_of: datetime | None = None

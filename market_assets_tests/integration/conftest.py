@@ -19,7 +19,7 @@ from market_assets.universe import UNIVERSE, Universe
 from market_assets_tests.fakes import Collector, TimedRequests, small_universe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: a Wednesday, half an hour after New York opened
 FIRST_TICK = datetime(2025, 11, 19, 15, 1, tzinfo=UTC)
@@ -53,6 +53,38 @@ def simulator(running_simulator: SimulatorServer, clock: ManualClock) -> Iterato
     running_simulator.latency = timedelta(0)
 
 
+#: when `a_week_of_ticks` is over: a Tuesday, after the nightly runs
+WEEK_ENDS = datetime(2024, 12, 3, 2, 41, tzinfo=UTC)
+
+
+def a_week_of_ticks(collector: Collector) -> list[dict[str, Any]]:
+    """Live from Wednesday, 27 November 2024 to the Tuesday after: a holiday, a half day, an outage over the weekend.
+
+    Every run is one that a schedule asked for. Returns the facts of each, with the schedule's instant and, for ticks,
+    the values of the row as it was served.
+    """
+    facts = []
+    for schedule, days in [
+        ("collect_tick", {27: ["20:31", "21:01"]}),
+        ("collect_tick", {28: ["00:01", "00:31", "15:01"]}),  # Thanksgiving
+        ("collect_tick", {29: ["00:01", "14:31", "15:01", "17:31", "18:01", "18:31"]}),  # closes at 18:00
+        ("collect_tick", {32: ["00:31", "01:01"]}),  # 2 December, after two and a half days without a tick
+        ("settle", {32: ["02:10"]}),
+        ("collect_tick", {32: ["14:31", "21:01"], 33: ["00:01"]}),
+    ]:
+        for day, times in days.items():
+            for clock in times:
+                at = datetime.fromisoformat(f"2024-11-01T{clock}:00+00:00") + timedelta(days=day - 1)
+                for run in collector.run_schedule(schedule, at):
+                    assert run.success, (at, run.failed_steps)
+                    fact = run.facts() | {"at": at.isoformat(), "kind": run.record.kind if run.record else ""}
+                    if fact["kind"] == "tick":
+                        row = collector.row(at.replace(minute=at.minute // 30 * 30))
+                        fact["served"] = {name: row[name] for name in [*collector.columns, "origin", "ages"]}
+                    facts.append(fact)
+    return facts
+
+
 class Workshop:
     """Makes collectors on the test's simulator and closes them at the end."""
 
@@ -72,35 +104,52 @@ class Workshop:
 
     def bootstrapped(self, universe: Universe | None = None, *, at: datetime = FIRST_TICK, **options: Any) -> Collector:
         """Return a collector whose first collection was at `at`; it is made once and copied."""
+        database, _ = self.prepared(universe or small_universe(), at)
+        return self.copy_of(database, universe, **options).at(at)
+
+    def after_the_week(self, **options: Any) -> tuple[Collector, list[dict[str, Any]]]:
+        """Return a collector that has lived through `a_week_of_ticks`, and what each of its runs did."""
+        database, runs = self._once("week", small_universe(), a_week_of_ticks)
+        return self.copy_of(database, **options).at(WEEK_ENDS), runs
+
+    def copy_of(self, database: Path, universe: Universe | None = None, **options: Any) -> Collector:
+        """Return a collector on a copy of a prepared database."""
         copy = self._directory / f"{len(self._made)}.db"
-        shutil.copyfile(self.prepared(universe or small_universe(), at)[0], copy)
+        shutil.copyfile(database, copy)
         collector = self.new(self._url(copy), universe, **options)
         self.simulator.requests.clear()
-        return collector.at(at)
+        return collector
 
     def close(self) -> None:
         for made in self._made:
             made.close()
 
     def prepared(self, universe: Universe, at: datetime = FIRST_TICK) -> tuple[Path, dict[str, Any]]:
-        """Return the database file of a first collection and what its run did (`Collected.facts`).
+        """Return the database file of a first collection at `at` and what its run did (`Collected.facts`)."""
 
-        It is made by whichever process needs it first.
-        """
+        def first_collection(collector: Collector) -> list[dict[str, Any]]:
+            first = collector.at(at).collect()
+            assert first.success, first.failed_steps
+            return [first.facts()]
+
         tickers = "-".join(ticker.name for ticker in universe) if len(universe) < len(UNIVERSE) else "all"
-        name = f"{tickers}-{at:%Y%m%d%H%M}"
-        prepared, facts = self._shared / f"{name}.db", self._shared / f"{name}.json"
+        database, facts = self._once(f"{tickers}-{at:%Y%m%d%H%M}", universe, first_collection)
+        return database, facts[0]
+
+    def _once(
+        self, name: str, universe: Universe, recipe: Callable[[Collector], list[dict[str, Any]]]
+    ) -> tuple[Path, list[dict[str, Any]]]:
+        """Return the database and the facts that `recipe` makes; whichever process needs them first runs it."""
+        database, facts = self._shared / f"{name}.db", self._shared / f"{name}.json"
         with (self._shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not prepared.exists():
+            if not database.exists():
                 making = Path(tempfile.mkdtemp(dir=self._shared)) / "making.db"
                 with Collector(self.simulator, self.clock, self._url(making), universe=universe) as collector:
-                    first = collector.at(at).collect()
-                    assert first.success, first.failed_steps
+                    facts.write_text(json.dumps(recipe(collector)))
                 assert [one.name for one in making.parent.iterdir()] == [making.name], "a closed database is one file"
-                facts.write_text(json.dumps(first.facts()))
-                making.rename(prepared)
-        return prepared, json.loads(facts.read_text())
+                making.rename(database)
+        return database, json.loads(facts.read_text())
 
     @staticmethod
     def _url(path: Path) -> str:

@@ -59,7 +59,7 @@ def test_the_first_collection_loads_the_look_back_and_records_only_today(worksho
 def test_a_second_tick_asks_once_per_ticker_and_interval_and_the_fetches_overlap(workshop: Workshop) -> None:
     collector = workshop.bootstrapped(UNIVERSE)
     server = workshop.simulator
-    server.latency = timedelta(milliseconds=200)
+    server.latency = timedelta(milliseconds=400)
     server.requests = seen = TimedRequests()
     server.in_flight_peak = 0
 
@@ -75,7 +75,7 @@ def test_a_second_tick_asks_once_per_ticker_and_interval_and_the_fetches_overlap
     # one cookie and one crumb for all of them
     assert len(seen) <= 40
     assert server.in_flight_peak == collector.settings.yahoo_workers == 8
-    assert seen.span < 0.5 * 38 * 0.2, "one after the other they would take 7.6 s"
+    assert seen.span < 0.5 * 38 * 0.4, "one after the other they would take 15.2 s"
     row = collector.row(FIRST_TICK.replace(minute=30))
     assert (row["feature_count"], row["origin"]) == (58, "live")
     # what was served half an hour ago is untouched
