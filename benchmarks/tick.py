@@ -39,7 +39,7 @@ LOADED_AT, TICK_AT, LATE_TICK_AT = (f"2025-06-11T{clock}:00+00:00" for clock in 
 LATENCY_MS = 100
 MIN_ROUNDS, MAX_ROUNDS = 3, 7
 #: no further round begins that would end after this
-SECONDS = 80.0
+SECONDS = 70.0
 TOLERANCE = 1e-9
 
 RATIO_LIMIT = 5.0
