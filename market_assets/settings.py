@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import date, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -34,41 +33,69 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    collection_interval_minutes: int = Field(30, description="Minutes between two observation times (UTC grid).")
+    collection_interval_minutes: int = Field(
+        30,
+        description="Minutes between two observation times, on the UTC grid; schedule and missed-tick limits follow.",
+        json_schema_extra={"allowed": ", ".join(map(str, ALLOWED_INTERVALS))},
+    )
     settle_minutes: int = Field(
-        1, ge=0, le=14, description="Minutes after each observation time at which a tick starts."
+        1,
+        ge=0,
+        le=59,
+        description="Minutes after each observation time at which its tick starts; fewer than the interval.",
     )
     settle_days: int = Field(10, ge=1, le=59, description="UTC days that the nightly settle run reads again.")
-    collection_start_date: date = Field(date(2017, 1, 1), description="First UTC day that can be collected.")
+    collection_start_date: date = Field(
+        date(2017, 1, 1),
+        ge=date(2017, 1, 1),
+        description="First UTC day that can be collected, YYYY-MM-DD; where the asset partitions begin.",
+    )
     ml_feature_count_target: int = Field(
         35, ge=0, description="Floor of non-null, fresh features for a healthy row; never a cap."
     )
     high_correlation_threshold: float = Field(
         0.65, gt=0.0, le=1.0, description="Absolute correlation from which a pair counts as highly correlated."
     )
-    log_level: LogLevel = Field("INFO", description="Level of the collector's own log.")
+    log_level: LogLevel = Field(
+        "INFO",
+        description="Level of the collector's own log; DEBUG tells every request. At a terminal, the command line's "
+        "progress bar stands for INFO.",
+        json_schema_extra={"allowed": ", ".join(get_args(LogLevel))},
+    )
+    crypto_prices_table: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        description="Your own table in the same database (timestamp, symbol, price, volume, market_cap) on the left of "
+        "the crypto join; timestamps without a zone are taken as UTC. Unset: the collected BTC and ETH bars.",
+        json_schema_extra={"allowed": "`name` or `schema.name`"},
+    )
 
     yfinance_request_delay: float = Field(
         0.1, ge=0.0, le=60.0, description="Seconds between the starts of two requests, process-wide."
     )
     yahoo_base_url: str | None = Field(
         None,
-        description="Root of a server that speaks Yahoo's protocol (`market-assets simulate`); unset: Yahoo itself.",
+        description="Root of a server that speaks Yahoo's protocol (`market-assets simulate`); its rows are labelled "
+        "`simulator` and, unless a database is named, go to simulated.db. Unset: Yahoo itself.",
+        json_schema_extra={"allowed": "e.g. `http://127.0.0.1:8765`"},
     )
     yahoo_timeout_seconds: float = Field(20.0, gt=0.0, le=300.0, description="Seconds until a request is given up.")
     yahoo_attempts: int = Field(3, ge=1, le=10, description="How often one request is tried.")
     yahoo_backoff_seconds: float = Field(
-        120.0, ge=0.0, le=3600.0, description="Seconds that a batch rests after a 429 before it goes on."
+        120.0,
+        ge=0.0,
+        le=3600.0,
+        description="Seconds that all requests rest after a 429 (doubled at each further one); a collection waits out "
+        "five minutes in all, then gives the batch up.",
     )
-    yahoo_workers: int = Field(8, ge=1, le=32, description="Requests under way at once.")
-    yahoo_cache_dir: Path = Field(
-        Path("~/.cache/market-assets"), description="Writable directory of yfinance's cookie and time-zone cache."
-    )
+    yahoo_workers: int = Field(8, ge=1, le=32, description="Requests under way at once, at most.")
 
     database_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL of the market database; wins over the rest."
+        None,
+        description="SQLAlchemy URL of the market database; wins over the rest.",
+        json_schema_extra={"allowed": "sqlite, postgresql+psycopg, mysql+pymysql"},
     )
-    mysql_host: str | None = Field(None, description="MySQL or MariaDB host.")
+    mysql_host: str | None = Field(None, description="MySQL or MariaDB host; wins over POSTGRES_HOST.")
     mysql_port: int = Field(3306, ge=1, le=65535, description="MySQL or MariaDB port.")
     mysql_database: str | None = Field(None, description="MySQL or MariaDB database.")
     mysql_user: str | None = Field(None, description="MySQL or MariaDB user.")
@@ -79,16 +106,11 @@ class Settings(BaseSettings):
     postgres_user: str | None = Field(None, description="PostgreSQL user.")
     postgres_password: SecretStr | None = Field(None, description="PostgreSQL password.")
 
-    crypto_prices_table: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
-        description="Existing table (timestamp, symbol, price, volume, market_cap) on the left of the crypto join.",
-    )
     collection_lock_wait_seconds: float = Field(
-        600.0, ge=0.0, description="Seconds that a collection waits for another one to end before it gives up."
+        600.0, ge=0.0, le=86400.0, description="Seconds that a collection waits for another one before it gives up."
     )
     collection_lease_seconds: float = Field(
-        120.0, ge=5.0, description="Seconds after which a collection that died loses the collection lock."
+        120.0, ge=5.0, le=3600.0, description="Seconds after which a collection that died loses the collection lock."
     )
 
     @field_validator("collection_interval_minutes")
@@ -131,6 +153,15 @@ class Settings(BaseSettings):
         if url.get_backend_name() not in {"sqlite", "postgresql", "mysql", "mariadb"}:
             raise ValueError(f"names the database {url.get_backend_name()}; use sqlite, postgresql, mysql or mariadb")
         return value
+
+    @model_validator(mode="after")
+    def _ticks_settle_within_the_interval(self) -> Self:
+        if self.settle_minutes >= self.collection_interval_minutes:
+            raise ValueError(
+                f"SETTLE_MINUTES={self.settle_minutes}: must be less than COLLECTION_INTERVAL_MINUTES="
+                f"{self.collection_interval_minutes}; a tick would start when the next one is due"
+            )
+        return self
 
     @model_validator(mode="after")
     def _database_parts_are_complete(self) -> Self:

@@ -122,3 +122,19 @@ def test_a_simulated_source_has_its_own_database_and_leaves_the_configured_one_a
 )
 def test_the_schedule_follows_the_interval(interval: int, settle: int, cron: str) -> None:
     assert tick_cron(interval, settle) == cron
+
+
+def test_settle_minutes_must_be_less_than_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SETTLE_MINUTES", "30")
+    with pytest.raises(SettingsError, match="SETTLE_MINUTES=30: must be less than COLLECTION_INTERVAL_MINUTES=30"):
+        Settings.load()
+    monkeypatch.setenv("COLLECTION_INTERVAL_MINUTES", "60")
+    assert Settings.load().settle_minutes == 30
+
+
+@pytest.mark.parametrize("name", ["COLLECTION_LEASE_SECONDS", "COLLECTION_LOCK_WAIT_SECONDS", "YFINANCE_REQUEST_DELAY"])
+@pytest.mark.parametrize("value", ["inf", "nan", "-1"])
+def test_a_duration_must_be_a_finite_number(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        Settings.load()

@@ -286,7 +286,7 @@ class FetchPool:
             started = self._await_turn(job)
             job.attempts += 1
             try:
-                answer = self._source.fetch(job.request)
+                answer = self._logged_fetch(job, started)
             except RateLimitedError:
                 self._pace.rate_limited(started, self._backoff)
                 job.limited += 1
@@ -301,6 +301,20 @@ class FetchPool:
                 continue
             self._pace.served(started)
             return answer
+
+    def _logged_fetch(self, job: _Job, started: float) -> FetchAnswer:
+        """Fetch once; the log says, at DEBUG, how long it took and what came of it."""
+        outcome = "failed"
+        try:
+            answer = self._source.fetch(job.request)
+            outcome = f"{len(answer.bars)} bars"
+        except SourceError as error:
+            outcome = error.code
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            _LOG.debug("%s: %s in %.3f s (attempt %d)", job.request, outcome, seconds, job.attempts)
+        return answer
 
     def _await_turn(self, job: _Job) -> float:
         """Wait until `job` may start and return the instant; raise BatchStoppedError if it may not."""
