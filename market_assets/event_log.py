@@ -10,6 +10,7 @@ disk each time. The files and tables stay Dagster's own: with or without this cl
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from dagster._core.events.log import EventLogEntry
     from dagster._serdes import ConfigurableClassData
 
 #: files kept open; each run has one of its own, and the UI looks into many
@@ -52,6 +54,12 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def index_connection(self) -> AbstractContextManager[sa.Connection]:
         """Open a transaction on the events of assets and checks, of all runs."""
         return self._transaction(INDEX_SHARD_NAME, super().index_connection)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event and wake who watches the run."""
+        super().store_event(event)
+        # The UI watches the run's file; what is written to the log beside it would not wake the UI.
+        os.utime(self.path_for_shard(event.run_id))
 
     def wipe(self) -> None:
         """Delete all events; the files of the runs go too, so none may stay open."""

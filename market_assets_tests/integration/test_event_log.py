@@ -1,3 +1,4 @@
+import queue
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,21 @@ def test_a_run_opens_its_file_once_however_many_events_it_writes(home: Path, mon
         assert len(instance.event_log_storage.get_logs_for_run(run_id)) > 10
     assert connected.count(run_id) <= 4  # Dagster sets the tables up; then there is one connection for all events
     assert home.joinpath("history", "runs", f"{run_id}.db").exists()
+
+
+def test_who_watches_a_run_is_told_of_each_event_though_the_file_stays_open(home: Path) -> None:
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with dg.DagsterInstance.get() as instance:
+        run_id = materialize(instance)
+        stored = instance.all_logs(run_id)
+        watching = PooledSqliteEventLogStorage(str(home))  # as the UI does, in a process of its own
+        watching.watch(run_id, None, lambda event, _cursor: told.put(event.run_id))
+        try:
+            for news in (len(stored) + 1, 1):  # at first all that is there
+                instance.event_log_storage.store_event(stored[0])
+                assert [told.get(timeout=20) for _ in range(news)] == [run_id] * news
+        finally:
+            watching.dispose()
 
 
 def test_files_of_many_runs_do_not_all_stay_open(tmp_path: Path) -> None:
