@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from market_assets.cli.verify import app as verify_app
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(verify_app, rich_help_panel="Prove")
 
 
 def _command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

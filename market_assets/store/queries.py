@@ -39,8 +39,8 @@ def select_arrays(
     ]
     chunks: list[Arrays] = []
     with connection.execute(sa.select(*read).where(*where)) as result:
-        # The driver's own tuples: wrapping each in a Row would take a fifth of the time. In small chunks: values that are
-        # turned into arrays while the processor's cache holds them take half the time of a column of scattered ones.
+        # The driver's own tuples: wrapping each in a Row would take a fifth of the time. In small chunks: values that
+        # become arrays while the processor's cache holds them take half the time.
         while rows := result.cursor.fetchmany(_CHUNK_ROWS) if result.cursor is not None else []:
             by_column = zip(*rows, strict=True)
             chunks.append(
