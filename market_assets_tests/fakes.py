@@ -288,3 +288,9 @@ def true_price(server: SimulatorServer, symbol: str, at: datetime, *, lag: timed
     bars = slice(0, len(rows) - rows.prints)
     finished = rows.start_us[bars] <= ended_us
     return float(np.float32(rows.close[bars][finished][-1]))
+
+
+def cell(frame: pd.DataFrame, row: object, column: str) -> Any:
+    """Return one value of `frame`."""
+    located: Any = frame.loc
+    return located[row, column]

@@ -17,7 +17,7 @@ from market_assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from market_assets.sources.simulator import Fault, FaultKind
 from market_assets.store import CollectionLock
 from market_assets.store.tables import MARKET_BARS, ML_FEATURES
-from market_assets_tests.fakes import SMALL_NAMES, Collector, true_price
+from market_assets_tests.fakes import SMALL_NAMES, Collector, cell, true_price
 from market_assets_tests.integration.conftest import FIRST_TICK, WEEK_ENDS
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ def closed_versions(collector: Collector, table: str) -> int:
     """Return how many versions of rows of `table` have been replaced or withdrawn."""
     with collector.store.database.engine.connect() as connection:
         return int(connection.execute(sa.text(f"SELECT COUNT(*) FROM {table}_history")).scalar_one())  # noqa: S608
-
-
-def value(rows: pd.DataFrame, at: datetime, name: str) -> Any:
-    """Return one cell."""
-    located: Any = rows.loc
-    return located[at, name]
 
 
 def floor(instant: datetime) -> datetime:
@@ -73,7 +67,7 @@ def test_what_was_served_stands_for_ever_while_the_source_revises_nothing(worksh
     for at, values in served.items():
         assert values["origin"] == "live"
         for name, then in values.items():
-            stored = value(rows, at, name)
+            stored = cell(rows, at, name)
             assert stored == then or (pd.isna(stored) and pd.isna(then)), (at, name)
     # not one version was replaced by the catch-up runs and the settle run that computed these rows again
     assert closed_versions(collector, "ml_features") == 0
@@ -132,16 +126,16 @@ def test_at_the_half_day_close_the_price_stops_and_the_change_carries_over_the_w
     wednesday = true_price(workshop.simulator, "QQQ", utc("2024-11-27T21:00"))
     change = 100 * (close / wednesday - 1)
 
-    assert '"QQQ":[' in value(rows, utc("2024-11-29T18:00"), "ages")
+    assert '"QQQ":[' in cell(rows, utc("2024-11-29T18:00"), "ages")
     for at in ("2024-11-29T18:00", "2024-11-29T18:30", "2024-11-29T21:00", "2024-12-02T14:30"):
-        assert value(rows, utc(at), "ml_qqq_price") == close
-        assert value(rows, utc(at), "ml_qqq_change_1d") == pytest.approx(change, rel=1e-6)
+        assert cell(rows, utc(at), "ml_qqq_price") == close
+        assert cell(rows, utc(at), "ml_qqq_change_1d") == pytest.approx(change, rel=1e-6)
     # Saturday and Sunday are no sessions: no new change, no new return in the volatility, an age that grows
     weekend = rows.loc[utc("2024-11-29T18:00") : utc("2024-12-02T14:30")]
     for name in ("ml_qqq_price", "ml_qqq_change_1d", "ml_qqq_volatility", "ml_credit_spreads"):
         assert (weekend[name] == weekend[name].iloc[0]).all(), name
-    assert weekend["ml_qqq_volatility"].iloc[0] != value(rows, utc("2024-11-29T17:30"), "ml_qqq_volatility")
-    assert '"QQQ":[1800,0,"closed"]' in value(rows, utc("2024-12-01T00:00"), "ages")
+    assert weekend["ml_qqq_volatility"].iloc[0] != cell(rows, utc("2024-11-29T17:30"), "ml_qqq_volatility")
+    assert '"QQQ":[1800,0,"closed"]' in cell(rows, utc("2024-12-01T00:00"), "ages")
     # the holiday of Thursday is none either
     thursday = collector.rows(utc("2024-11-27T21:00"), utc("2024-11-29T14:31"))
     assert len(thursday[["ml_qqq_change_1d", "ml_qqq_price"]].drop_duplicates()) == 1
@@ -288,9 +282,7 @@ def test_a_revision_marks_the_days_that_stand_on_it_and_the_rebuild_clears_them(
 
     after = collector.rows().loc[before.index]
     tuesday_noon = utc("2024-11-26T17:00")
-    assert value(after, tuesday_noon, "ml_qqq_price") == pytest.approx(
-        value(before, tuesday_noon, "ml_qqq_price") * 1.01
-    )
+    assert cell(after, tuesday_noon, "ml_qqq_price") == pytest.approx(cell(before, tuesday_noon, "ml_qqq_price") * 1.01)
     # the close of the 26th is an input of the volatility for weeks, of the change for one session
     changed = after["ml_qqq_volatility"] != before["ml_qqq_volatility"]
     assert changed.loc[utc("2024-11-26T21:00") :].all()
@@ -299,9 +291,9 @@ def test_a_revision_marks_the_days_that_stand_on_it_and_the_rebuild_clears_them(
     pd.testing.assert_frame_equal(after[same], before[same], check_exact=True)
     # what was served stays readable as of then
     at = utc("2024-11-29T17:30")
-    then = collector.row(at, as_of=value(before, at, "known_from"))
-    assert then["ml_qqq_volatility"] == value(before, at, "ml_qqq_volatility")
-    assert (then["origin"], value(after, at, "origin")) == ("live", "catch_up")
+    then = collector.row(at, as_of=cell(before, at, "known_from"))
+    assert then["ml_qqq_volatility"] == cell(before, at, "ml_qqq_volatility")
+    assert (then["origin"], cell(after, at, "origin")) == ("live", "catch_up")
 
 
 def test_a_backfill_gives_each_past_row_the_values_of_its_own_time(workshop: Workshop) -> None:
