@@ -139,7 +139,7 @@ def collect(
     from market_assets.cli.collect import collect as run
 
     if end is not None and start is None:
-        raise typer.BadParameter("needs --start; give both, or neither to collect today", param_hint="--end")
+        raise typer.BadParameter("it needs --start; give both, or neither to collect today", param_hint="--end")
     raise typer.Exit(run(parse_day(start, "--start"), parse_day(end, "--end"), accept_deletions))
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from market_assets.cli.console import errors, escape, program, say, tell
-from market_assets.cli.failures import BadOptionError
+from market_assets.cli.failures import bad_option
 from market_assets.cli.interrupts import run_stoppable
 from market_assets.cli.log import load_settings
 from market_assets.clock import SystemClock
 from market_assets.collection.days import DayRange
+from market_assets.errors import SettingsError
 from market_assets.opening import open_store, require_source
 from market_assets.stopping import Stop
 
@@ -119,16 +120,20 @@ def _summary(record: CollectionRecord) -> str:
 def _days(settings: Settings, now: datetime, start: date | None, end: date | None) -> DayRange:
     today = now.date()
     if start is None:
+        if today < settings.collection_start_date:
+            raise SettingsError(
+                f"COLLECTION_START_DATE={settings.collection_start_date}: lies in the future; today is {today} (UTC)"
+            )
         return DayRange(today, today)
     last = end or today
-    for field, day in (("--start", start), ("--end", last)):
+    for option, day in (("--start", start), ("--end", last)):
         if day > today:
-            raise BadOptionError(f"{field}={day}: lies in the future; today is {today} (UTC)")
+            raise bad_option(option, f"{day} lies in the future; today is {today} (UTC)")
         if day < settings.collection_start_date:
-            raise BadOptionError(
-                f"{field}={day}: lies before COLLECTION_START_DATE={settings.collection_start_date}; "
-                "choose a later day or set it earlier"
+            raise bad_option(
+                option,
+                f"{day} lies before COLLECTION_START_DATE, {settings.collection_start_date}; choose a later day",
             )
     if start > last:
-        raise BadOptionError(f"--start={start}: lies after --end={last}; swap them")
+        raise bad_option("--start", f"{start} lies after --end {last}; swap them")
     return DayRange(start, last)

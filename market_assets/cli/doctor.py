@@ -168,4 +168,5 @@ def _source(settings: Settings) -> Finding:
         else "Check the network and, behind a proxy, HTTPS_PROXY. After a 429 wait an hour and raise "
         f"YFINANCE_REQUEST_DELAY. To work without Yahoo: {program()} simulate, and YAHOO_BASE_URL."
     )
-    return Finding("source", good=answer.ok, seen=f"{where}: {answer.detail} ({answer.seconds:.1f} s)", remedy=remedy)
+    seen = f"{where} answers" if answer.ok else f"{where} cannot be used: {answer.code}"
+    return Finding("source", good=answer.ok, seen=f"{seen} in {answer.seconds:.1f} s: {answer.detail}", remedy=remedy)

@@ -6,6 +6,8 @@ the rest of the package raises (`market_assets.errors`).
 
 from __future__ import annotations
 
+import typer
+
 from market_assets.cli.console import escape, program, tell
 from market_assets.errors import (
     MarketAssetsError,
@@ -17,19 +19,17 @@ from market_assets.errors import (
 )
 
 
-class BadOptionError(MarketAssetsError):
-    """An option has a bad value; the message names option, value and remedy."""
-
-
 class CommandFailedError(MarketAssetsError):
     """The command could not do its work; the message names the reason and the remedy."""
 
 
+def bad_option(option: str, what: str) -> typer.BadParameter:
+    """Return the error for a bad value of `option`; Typer prints it with the command's usage, and the status is 2."""
+    return typer.BadParameter(what, param_hint=option)
+
+
 def tell_failure(error: MarketAssetsError) -> int:
-    """Print one plain sentence on standard error and return the exit status: 2 for options and settings, else 1."""
-    if isinstance(error, BadOptionError):
-        tell(f"[bold red]Bad option.[/] {escape(str(error))}")
-        return 2
+    """Print one plain sentence on standard error and return the exit status: 2 for settings, else 1."""
     if isinstance(error, SettingsError):
         tell(f"[bold red]Bad settings.[/] {escape(str(error))}")
         return 2

@@ -62,7 +62,7 @@ def print_latest(row: FeatureRow, settings: Settings, only: Sequence[str], sourc
         f"{human_age((now - row.observed_at).total_seconds() / 60)} ago; "
         f"target {settings.ml_feature_count_target}: {'[green]met[/]' if healthy else '[red]missed[/]'}."
     )
-    say(f"Stored {row.known_from:%Y-%m-%d %H:%M:%S} UTC ({row.origin}); source: {source or 'unknown'}.")
+    say(f"Stored {row.known_from:%Y-%m-%d %H:%M:%S} UTC ({row.origin}); source: {source or 'none yet'}.")
 
 
 def print_range(frame: pd.DataFrame, only: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from market_assets.cli.app import Format
 from market_assets.cli.console import escape, program, tell
-from market_assets.cli.failures import BadOptionError, CommandFailedError
+from market_assets.cli.failures import CommandFailedError, bad_option
 from market_assets.cli.feature_table import print_latest, print_range
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
@@ -73,25 +73,25 @@ def _format(asked: Format | None, out: Path | None) -> Format:
     """Return the format that was asked for, or the one that the file's name means."""
     if out is None:
         if asked is Format.PARQUET:
-            raise BadOptionError("--format=parquet: needs a file; add --out features.parquet")
+            raise bad_option("--format", "parquet needs a file; add --out features.parquet")
         return asked or Format.TABLE
     chosen = asked or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
     if chosen is None:
-        raise BadOptionError(f"--out={out}: name the format with --format, or end the name in .csv, .json or .parquet")
+        raise bad_option("--out", f"{out} does not tell the format; end it in .csv, .json or .parquet, or add --format")
     if chosen is Format.TABLE:
-        raise BadOptionError(f"--out={out}: a table is for the screen; choose --format csv, json or parquet")
+        raise bad_option("--format", "a table is for the screen; choose csv, json or parquet with --out")
     return chosen
 
 
 def _check_range(start: datetime | None, end: datetime | None, as_of: datetime | None, now: datetime) -> None:
     if start is None and end is not None:
-        raise BadOptionError(f"--end={_text(end)}: needs --start; give both, or neither for the latest row")
+        raise bad_option("--end", "it needs --start; give both, or neither for the latest row")
     if start is not None and start > now:
-        raise BadOptionError(f"--start={_text(start)}: lies in the future; it is {_text(now)}")
+        raise bad_option("--start", f"{_text(start)} lies in the future; it is {_text(now)}")
     if start is not None and end is not None and start >= end:
-        raise BadOptionError(f"--start={_text(start)}: must lie before --end={_text(end)}; swap them")
+        raise bad_option("--start", f"{_text(start)} does not lie before --end {_text(end)}; swap them")
     if as_of is not None and as_of > now:
-        raise BadOptionError(f"--as-of={_text(as_of)}: lies in the future; it is {_text(now)}")
+        raise bad_option("--as-of", f"{_text(as_of)} lies in the future; it is {_text(now)}")
 
 
 def _known(name: str) -> str:
@@ -102,7 +102,7 @@ def _known(name: str) -> str:
             return candidate
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"{program()} features shows the names"
-    raise BadOptionError(f"--only={name}: there is no such feature; {hint}")
+    raise bad_option("--only", f"there is no feature {name!r}; {hint}")
 
 
 def _latest(store: Store, settings: Settings, now: datetime, as_of: datetime | None) -> FeatureRow:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from market_assets.cli.console import escape, program, tell
-from market_assets.cli.failures import BadOptionError, CommandFailedError
+from market_assets.cli.failures import CommandFailedError, bad_option
 from market_assets.cli.interrupts import Interrupted
 from market_assets.clock import Clock, OffsetClock, SystemClock
 
@@ -20,7 +20,7 @@ def simulate(*, host: str, port: int, seed: int, now: datetime | None, latency_m
     from market_assets.sources.simulator.market import FIRST_TRADE_DAY
 
     if now is not None and not FIRST_TRADE_DAY <= now.date() <= LAST_DAY:
-        raise BadOptionError(f"--now={now:%Y-%m-%d}: the simulated market runs from {FIRST_TRADE_DAY} to {LAST_DAY}")
+        raise bad_option("--now", f"the simulated market runs from {FIRST_TRADE_DAY} to {LAST_DAY}")
     clock: Clock = OffsetClock(now) if now is not None else SystemClock()
 
     def ready(url: str) -> None:

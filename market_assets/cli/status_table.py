@@ -5,6 +5,7 @@ Belongs here: sentences and tables. Does not belong here: finding out (status.py
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -25,6 +26,8 @@ _MARKS = {
     DayState.LATE: ("l", "yellow"),
 }
 _LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  blank: not asked for as a day of its own"
+#: ticker, interval and window in the message of a failed fetch
+_REQUEST = re.compile(r"\b\S+ (15m|1h|1d) \S+\.\.\S+: ")
 _RUN_STYLES = {"ok": "green", "partial": "yellow", "running": "cyan"}
 
 
@@ -125,11 +128,16 @@ def _print_tickers(state: dict[str, Any]) -> None:
 
 
 def _say_errors(state: dict[str, Any]) -> None:
-    failing = {name: ticker["last_error"] for name, ticker in state["tickers"].items() if ticker["last_error"]}
-    if failing:
-        say("\n[bold]Not collected the last time they were asked for[/]")
-    for name, error in failing.items():
-        say(f"  [red]{escape(name)}[/] {_minute(error['at'])} {escape(error['message'])}")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, ticker in state["tickers"].items():
+        if ticker["last_error"]:
+            # Tickers that failed for one reason differ in the request that the message names.
+            reason = _REQUEST.sub("", ticker["last_error"]["message"])
+            alike.setdefault((ticker["last_error"]["at"], reason), []).append(name)
+    if alike:
+        say("\n[bold]Not collected when last asked for[/]")
+    for (at, reason), names in alike.items():
+        say(f"  [red]{escape(', '.join(names))}[/]: {_minute(at)} {escape(reason)}")
 
 
 def _table(title: str) -> Table:

@@ -175,7 +175,7 @@ class CollectionSession:
         if outcome.error is None:
             _LOG.debug("%s: %d bars from %d requests", outcome.ticker, len(outcome.bars), outcome.requests)
         else:
-            _LOG.warning("%s was not collected: %s", outcome.ticker, outcome.message)
+            _LOG.info("%s was not collected: %s", outcome.ticker, outcome.message)
 
     def expect_features(self) -> None:
         """Note that the run is to write feature rows: without them it has not succeeded."""
