@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 import numpy as np
+import sqlalchemy as sa
 
 from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG
 from market_assets.calendars import to_us
@@ -294,3 +295,9 @@ def cell(frame: pd.DataFrame, row: object, column: str) -> Any:
     """Return one value of `frame`."""
     located: Any = frame.loc
     return located[row, column]
+
+
+def closed_versions(collector: Collector, table: str) -> int:
+    """Return how many versions of rows of `table` have been replaced or withdrawn."""
+    with collector.store.database.engine.connect() as connection:
+        return int(connection.execute(sa.text(f"SELECT COUNT(*) FROM {table}_history")).scalar_one())  # noqa: S608

@@ -121,7 +121,8 @@ class Workshop:
         return collector
 
     def close(self) -> None:
-        for made in self._made:
+        # the last one first: Dagster keeps its instances in a stack
+        for made in reversed(self._made):
             made.close()
 
     def prepared(self, universe: Universe, at: datetime = FIRST_TICK) -> tuple[Path, dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pandas as pd
 import pytest
-import sqlalchemy as sa
 
 from market_assets.automation.jobs import KIND_TAG
 from market_assets.calendars import observation_grid, to_us
@@ -17,7 +16,7 @@ from market_assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from market_assets.sources.simulator import Fault, FaultKind
 from market_assets.store import CollectionLock
 from market_assets.store.tables import MARKET_BARS, ML_FEATURES
-from market_assets_tests.fakes import SMALL_NAMES, Collector, cell, true_price
+from market_assets_tests.fakes import SMALL_NAMES, cell, closed_versions, true_price
 from market_assets_tests.integration.conftest import FIRST_TICK, WEEK_ENDS
 
 if TYPE_CHECKING:
@@ -30,12 +29,6 @@ BEGAN = datetime(2024, 11, 27, 20, 31, tzinfo=UTC)
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def closed_versions(collector: Collector, table: str) -> int:
-    """Return how many versions of rows of `table` have been replaced or withdrawn."""
-    with collector.store.database.engine.connect() as connection:
-        return int(connection.execute(sa.text(f"SELECT COUNT(*) FROM {table}_history")).scalar_one())  # noqa: S608
 
 
 def floor(instant: datetime) -> datetime:
