@@ -13,6 +13,7 @@ from market_assets.cli.console import errors, escape, program, say, tell
 from market_assets.cli.failures import bad_option
 from market_assets.cli.interrupts import run_stoppable
 from market_assets.cli.log import load_settings
+from market_assets.cli.words import counted, without_request
 from market_assets.clock import SystemClock
 from market_assets.collection.days import DayRange
 from market_assets.errors import SettingsError
@@ -87,7 +88,8 @@ def report(outcome: RunOutcome) -> int:
     """Print what became of the run; return 0 if the features were written, 1 otherwise."""
     record = outcome.record
     if record is None or not outcome.succeeded or record.status == "failed":
-        tell(f"[bold red]Failed.[/] {escape(outcome.failure or 'the run ended before it had stored anything.')}")
+        why = without_request(outcome.failure) or "the run ended before it had stored anything."
+        tell(f"[bold red]Failed.[/] {escape(why)}")
         tell(
             f"[cyan]{escape(program())} doctor[/] looks for the cause; LOG_LEVEL=DEBUG shows every request. "
             f"Run {outcome.run_id}."
@@ -113,7 +115,7 @@ def _summary(record: CollectionRecord) -> str:
     return (
         f"Collected {len(summary['stored'])} of {summary['tickers']} tickers for "
         f"{first if first == last else f'{first} to {last}'} from {record.source}: "
-        f"{rows:,} feature {'row' if rows == 1 else 'rows'}{latest}."
+        f"{counted(rows, 'feature row')}{latest}."
     )
 
 

@@ -12,8 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from market_assets.cli.console import escape, program, say
+from rich.table import Table
+
+from market_assets.cli.console import escape, output, program, say
 from market_assets.cli.log import load_settings
+from market_assets.cli.words import without_request
 from market_assets.clock import SystemClock
 from market_assets.errors import SchemaOutdatedError, SettingsError, SourceMismatchError, StoreError
 
@@ -41,14 +44,24 @@ def doctor() -> int:
     """Run every check, print each finding as it comes; return 1 if any does not hold."""
     failed = 0
     for finding in _findings():
-        mark = "[green]ok[/]  " if finding.good else "[red]FAIL[/]"
-        say(f"{mark} {finding.name:<9} {escape(' '.join(finding.seen.split()))}")
+        failed += not finding.good
+        mark = "[green]ok[/]" if finding.good else "[red]FAIL[/]"
+        _say_aside(mark, finding.name, escape(" ".join(finding.seen.split())))
         if not finding.good:
-            failed += 1
-            say(f"     {'':<9} [yellow]{escape(finding.remedy)}[/]")
+            _say_aside("", "", f"[yellow]{escape(finding.remedy)}[/]")
     say()
     say("[green]Everything holds.[/]" if not failed else f"[red]{failed} of the checks failed.[/]")
     return 1 if failed else 0
+
+
+def _say_aside(mark: str, name: str, text: str) -> None:
+    """Print `text` beside its heading; on a terminal it is wrapped in its own column."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=4)
+    grid.add_column(width=9)
+    grid.add_column(no_wrap=not output.is_terminal, overflow="fold" if output.is_terminal else "ignore")
+    grid.add_row(mark, name, text)
+    output.print(grid, soft_wrap=not output.is_terminal)
 
 
 def _findings() -> Iterator[Finding]:
@@ -169,4 +182,9 @@ def _source(settings: Settings) -> Finding:
         f"YFINANCE_REQUEST_DELAY. To work without Yahoo: {program()} simulate, and YAHOO_BASE_URL."
     )
     seen = f"{where} answers" if answer.ok else f"{where} cannot be used: {answer.code}"
-    return Finding("source", good=answer.ok, seen=f"{seen} in {answer.seconds:.1f} s: {answer.detail}", remedy=remedy)
+    return Finding(
+        "source",
+        good=answer.ok,
+        seen=f"{seen} in {answer.seconds:.1f} s: {without_request(answer.detail)}",
+        remedy=remedy,
+    )

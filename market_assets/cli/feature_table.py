@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from market_assets.cli.console import output, program, say, tell
+from market_assets.cli.console import output, say, tell
+from market_assets.cli.words import counted, human_age
 from market_assets.columns import METRICS, core_columns, feature_columns, metric_column
 from market_assets.features import METRIC_DEFINITIONS
 from market_assets.indicators import INDICATORS
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from market_assets.reading import FeatureRow
     from market_assets.settings import Settings
 
-_MINUTES_PER_HOUR = 60
-_MINUTES_PER_DAY = 1440
 #: observation times that a table shows; a longer range is for a file
 _MOST_ROWS = 48
 _TIME_FORM = "2026-01-31 14:30"
@@ -58,11 +57,14 @@ def print_latest(row: FeatureRow, settings: Settings, only: Sequence[str], sourc
     healthy = row.feature_count >= settings.ml_feature_count_target
     say(
         f"\n[bold]{row.feature_count} of {len(feature_columns())} features[/] are known and fresh "
-        f"({row.core_count} of {len(core_columns())} core) at {row.observed_at:%Y-%m-%d %H:%M} UTC, "
-        f"{human_age((now - row.observed_at).total_seconds() / 60)} ago; "
+        f"({row.core_count} of {len(core_columns())} core); "
         f"target {settings.ml_feature_count_target}: {'[green]met[/]' if healthy else '[red]missed[/]'}."
     )
-    say(f"Stored {row.known_from:%Y-%m-%d %H:%M:%S} UTC ({row.origin}); source: {source or 'none yet'}.")
+    age = human_age((now - row.observed_at).total_seconds() / 60)
+    say(
+        f"Observed {row.observed_at:%Y-%m-%d %H:%M} UTC, {age} ago; stored {row.known_from:%Y-%m-%d %H:%M:%S} UTC "
+        f"({row.origin}); source: {source or 'none yet'}."
+    )
 
 
 def print_range(frame: pd.DataFrame, only: Sequence[str]) -> None:
@@ -88,24 +90,12 @@ def print_range(frame: pd.DataFrame, only: Sequence[str]) -> None:
     output.print(table)
     left_out = []
     if len(frame) > len(last):
-        left_out.append(f"{len(frame) - len(last):,} earlier observation times")
-    if len(shown) < len(wanted) or not only:
-        left_out.append(f"{len(only or feature_columns()) - len(shown)} features")
+        left_out.append(counted(len(frame) - len(last), "earlier observation time"))
+    missing = len(only or feature_columns()) - len(shown)
+    if missing:
+        left_out.append(counted(missing, "feature"))
     if left_out:
-        tell(
-            f"[dim]Not shown: {' and '.join(left_out)}. Name features with --only, or write all to a file: "
-            f"{program()} features --start ... --out features.csv[/]"
-        )
-
-
-def human_age(minutes: float) -> str:
-    """Return minutes as `12 min`, `5 h 10 min` or `2 d 3 h`."""
-    whole = int(minutes)
-    if whole < _MINUTES_PER_HOUR:
-        return f"{whole} min"
-    if whole < _MINUTES_PER_DAY:
-        return f"{whole // _MINUTES_PER_HOUR} h {whole % _MINUTES_PER_HOUR} min"
-    return f"{whole // _MINUTES_PER_DAY} d {whole % _MINUTES_PER_DAY // _MINUTES_PER_HOUR} h"
+        tell(f"[dim]Not shown: {' and '.join(left_out)}. A file holds all of them: add --out features.csv[/]")
 
 
 def _remark(row: FeatureRow, name: str, tickers: Sequence[str]) -> Text:

@@ -17,6 +17,7 @@ from market_assets.cli.failures import CommandFailedError, bad_option
 from market_assets.cli.feature_table import print_latest, print_range
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
+from market_assets.cli.words import counted
 from market_assets.clock import SystemClock
 from market_assets.columns import feature_columns
 from market_assets.reading import feature_range, latest_row
@@ -140,8 +141,7 @@ def _write(frame: pd.DataFrame, format_: Format, out: Path | None) -> None:
             raise
         raise CommandFailedError(f"cannot write {out}: {error.strerror or error}") from error
     if out is not None:
-        rows = "1 row" if len(frame) == 1 else f"{len(frame):,} rows"
-        tell(f"{rows} written to {escape(str(out))}")
+        tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}")
 
 
 def _write_parquet(frame: pd.DataFrame, out: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from market_assets.cli.collect import collect_with_progress, report
-from market_assets.cli.console import escape, program, say, tell
+from market_assets.cli.console import escape, output, program, say, tell
 from market_assets.cli.failures import CommandFailedError
 from market_assets.cli.feature_table import print_latest
 from market_assets.cli.log import load_settings
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 _OUT_OF_REACH = frozenset({"unavailable", "timeout"})
 _WORDS = {
     "unavailable": "no connection",
-    "timeout": "no answer in time",
-    "rate_limited": "it limits the rate of our requests",
-    "auth": "it refuses our cookie",
-    "empty": "an answer without data",
-    "malformed": "an answer that is not Yahoo's",
+    "timeout": "no answer",
+    "rate_limited": "rate limited",
+    "auth": "cookie refused",
+    "empty": "no data",
+    "malformed": "not Yahoo's answer",
 }
 
 
@@ -75,10 +75,8 @@ def _simulated(settings: Settings, stack: ExitStack, why: str) -> Settings:
     server = stack.enter_context(SimulatorServer(SystemClock()))
     # The configured database is left alone: real and simulated rows never mix.
     simulated = settings.simulated_at(server.url)
-    tell(
-        f"[yellow]Yahoo cannot be reached from here[/] ({why}): collecting from the built-in simulator into "
-        f"{simulated.sqlalchemy_url.database} instead."
-    )
+    # One line of at most 80 characters.
+    tell(f"[yellow]Yahoo cannot be reached[/] ({why}): simulating it into {simulated.sqlalchemy_url.database}.")
     return simulated
 
 
@@ -96,37 +94,28 @@ def _collect_and_show(settings: Settings, store: Store) -> int:
 
 
 def _tell_next(settings: Settings, store: Store, day: date) -> None:
-    path = database_file(settings)
-    say(f"Database: {escape(str(path or store.database.redacted_url))}\n")
-    say("[bold]What next[/]")
-    run = escape(program())
-    simulated = settings.source_label == "simulator"
-    # A database that is not the configured one has to be named.
-    prefix = f"DATABASE_URL=sqlite:///{path.name} " if simulated and path is not None else ""
-    _step("look again: the latest row, a range as CSV, JSON or Parquet, runs and coverage", f"{prefix}{run} features")
-    _step(None, f"{prefix}{run} features --start {day} --out features.csv")
-    _step(None, f"{prefix}{run} status")
-    if simulated:
-        _step("collect real bars into market.db, where Yahoo can be reached", "make run")
-        _step(
-            f"collect every {settings.collection_interval_minutes} minutes and open the UI on http://127.0.0.1:3000; "
-            "here with the simulator, started first in another terminal",
-            f"{run} simulate",
-        )
-        _step(None, "YAHOO_BASE_URL=http://127.0.0.1:8765 make ui")
+    say(f"Database: {escape(str(database_file(settings) or store.database.redacted_url))}")
+    say("\n[bold]What next[/]")
+    run, minutes = program(), settings.collection_interval_minutes
+    look = [f"{run} features", f"{run} features --start {day} --out features.csv", f"{run} status"]
+    ui = f"Collect every {minutes} minutes while the UI runs on http://127.0.0.1:3000:"
+    if settings.source_label == "simulator":
+        _step("Go on with simulated rows; the simulator runs in another terminal:", [f"{run} simulate"])
+        _step("", ["export YAHOO_BASE_URL=http://127.0.0.1:8765", *look])
+        _step(ui, ["make ui"])
+        _step("Collect real bars into market.db, where Yahoo can be reached:", ["unset YAHOO_BASE_URL", "make run"])
     else:
-        _step(
-            f"collect every {settings.collection_interval_minutes} minutes and open the UI on http://127.0.0.1:3000",
-            "make ui",
-        )
+        _step("Look again, write a range to a file, see what was collected:", look)
+        _step(ui, ["make ui"])
     _step(
-        "use PostgreSQL (or mysql+pymysql://...) instead of a file",
-        "export DATABASE_URL=postgresql+psycopg://user:password@host/database",
+        "Use PostgreSQL (or mysql+pymysql://...) instead of a file:",
+        ["export DATABASE_URL=postgresql+psycopg://user:password@host/database", f"{run} migrate"],
     )
-    _step(None, f"{run} migrate")
 
 
-def _step(why: str | None, command: str) -> None:
-    if why is not None:
-        say(f"  {why}:")
-    say(f"    [cyan]{command}[/]")
+def _step(why: str, commands: list[str]) -> None:
+    if why:
+        say(f"  {why}")
+    for command in commands:
+        # Never wrapped, so that it can be copied.
+        output.print(f"    [cyan]{escape(command)}[/]", soft_wrap=True)

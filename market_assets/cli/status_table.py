@@ -5,7 +5,6 @@ Belongs here: sentences and tables. Does not belong here: finding out (status.py
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from market_assets.cli.console import escape, output, say
-from market_assets.cli.feature_table import human_age
+from market_assets.cli.words import counted, human_age, without_request
 from market_assets.store import DayState
 
 _DAYS = 14
@@ -25,9 +24,7 @@ _MARKS = {
     DayState.REVISED: ("r", "cyan"),
     DayState.LATE: ("l", "yellow"),
 }
-_LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  blank: not asked for as a day of its own"
-#: ticker, interval and window in the message of a failed fetch
-_REQUEST = re.compile(r"\b\S+ (15m|1h|1d) \S+\.\.\S+: ")
+_LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  blank: not asked"
 _RUN_STYLES = {"ok": "green", "partial": "yellow", "running": "cyan"}
 
 
@@ -52,7 +49,7 @@ def print_status(state: dict[str, Any], what_to_do: str) -> None:
         days = first if first == last else f"{first} to {last}"
         say(f"[yellow]Not collected since it ended:[/] {days}; the scheduler's next tick does it.")
     if state["stale_feature_days"]:
-        say(f"{state['stale_feature_days']} feature days stand on revised bars; the nightly rebuild renews them.")
+        say(f"{counted(state['stale_feature_days'], 'feature day')} stood on bars that were revised; rebuilt nightly.")
     if not state["collections"]:
         say(f"Nothing was collected yet; {escape(what_to_do)}")
         return
@@ -132,7 +129,7 @@ def _say_errors(state: dict[str, Any]) -> None:
     for name, ticker in state["tickers"].items():
         if ticker["last_error"]:
             # Tickers that failed for one reason differ in the request that the message names.
-            reason = _REQUEST.sub("", ticker["last_error"]["message"])
+            reason = without_request(ticker["last_error"]["message"])
             alike.setdefault((ticker["last_error"]["at"], reason), []).append(name)
     if alike:
         say("\n[bold]Not collected when last asked for[/]")
