@@ -45,7 +45,7 @@ def doctor() -> int:
     failed = 0
     for finding in _findings():
         failed += not finding.good
-        mark = "[green]ok[/]" if finding.good else "[red]FAIL[/]"
+        mark = "[green]ok[/]  " if finding.good else "[red]FAIL[/]"
         _say_aside(mark, finding.name, escape(" ".join(finding.seen.split())))
         if not finding.good:
             _say_aside("", "", f"[yellow]{escape(finding.remedy)}[/]")
@@ -56,12 +56,14 @@ def doctor() -> int:
 
 def _say_aside(mark: str, name: str, text: str) -> None:
     """Print `text` beside its heading; on a terminal it is wrapped in its own column."""
+    if not output.is_terminal:
+        say(f"{mark} {name:<9} {text}" if name else f"{'':<15}{text}")
+        return
     grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=4)
-    grid.add_column(width=9)
-    grid.add_column(no_wrap=not output.is_terminal, overflow="fold" if output.is_terminal else "ignore")
+    for width in (4, 9, None):
+        grid.add_column(width=width)
     grid.add_row(mark, name, text)
-    output.print(grid, soft_wrap=not output.is_terminal)
+    output.print(grid)
 
 
 def _findings() -> Iterator[Finding]:

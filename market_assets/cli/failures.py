@@ -39,7 +39,7 @@ def tell_failure(error: MarketAssetsError) -> int:
         error, (SchemaOutdatedError, SourceMismatchError, NoDatabaseError)
     ):
         tell(
-            "Check DATABASE_URL (or MYSQL_*, POSTGRES_*) and the server; "
+            "Check DATABASE_URL (or MYSQL_*, POSTGRES_*) and the server or directory it names; "
             f"[cyan]{escape(program())} doctor[/] looks at each part."
         )
     return 1

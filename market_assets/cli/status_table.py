@@ -92,7 +92,7 @@ def _print_runs(state: dict[str, Any]) -> None:
         table.add_row(
             _minute(run["started_at"]),
             "" if run["seconds"] is None else f"{run['seconds']:.0f} s",
-            run["kind"],
+            escape(run["kind"]),
             first or "" if first == last else f"{first}..{last}",
             Text(run["status"], _RUN_STYLES.get(run["status"], "red")),
             stored,
