@@ -23,9 +23,11 @@ from market_assets.collection.coverage import bars_are_due, coverage_of_answer, 
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.ingest import ingest
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
+from market_assets.crypto_join import CORRELATION_JOIN_DAYS
 from market_assets.errors import CollectionFailedError, EmptyAnswerError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
+from market_assets.store.tables import CRYPTO_CORRELATIONS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -289,10 +291,19 @@ class CollectionSession:
             )
 
     def correlations(self, days: DayRange) -> ScopedWrite:
-        """Compute the crypto correlations of the sessions of `days`."""
+        """Compute the crypto correlations of the sessions of `days`.
+
+        And of the days before them from the first one on that never was: the crypto rows of a first day, or of the
+        first day of a backfill, stand on the sessions before it.
+        """
         self._checkpoint()
+        series = [crypto.name for crypto in self.universe.crypto]
+        before = days.widened(CORRELATION_JOIN_DAYS)
+        computed = self.store.all_covered_days(before.first, days.first, series)
+        by_crypto = [computed.get((name, CRYPTO_CORRELATIONS.fixed_interval), set()) for name in series]
+        first = next(day for day in before if day == days.first or not all(day in held for held in by_crypto))
         with self.store.snapshot() as snapshot:
-            return build.build_correlations(snapshot, days, self.now, self.universe)
+            return build.build_correlations(snapshot, DayRange(first, days.last), self.now, self.universe)
 
     def features_written(self, days: DayRange, write: ScopedWrite) -> None:
         """Note that the feature rows of `days` have been committed; their days are no longer stale."""

@@ -109,7 +109,7 @@ class Workshop:
 
     def after_the_week(self, **options: Any) -> tuple[Collector, list[dict[str, Any]]]:
         """Return a collector that has lived through `a_week_of_ticks`, and what each of its runs did."""
-        database, runs = self._once("week", small_universe(), a_week_of_ticks)
+        database, runs = self.made_once("week", small_universe(), a_week_of_ticks)
         return self.copy_of(database, **options).at(WEEK_ENDS), runs
 
     def copy_of(self, database: Path, universe: Universe | None = None, **options: Any) -> Collector:
@@ -134,10 +134,10 @@ class Workshop:
             return [first.facts()]
 
         tickers = "-".join(ticker.name for ticker in universe) if len(universe) < len(UNIVERSE) else "all"
-        database, facts = self._once(f"{tickers}-{at:%Y%m%d%H%M}", universe, first_collection)
+        database, facts = self.made_once(f"{tickers}-{at:%Y%m%d%H%M}", universe, first_collection)
         return database, facts[0]
 
-    def _once(
+    def made_once(
         self, name: str, universe: Universe, recipe: Callable[[Collector], list[dict[str, Any]]]
     ) -> tuple[Path, list[dict[str, Any]]]:
         """Return the database and the facts that `recipe` makes; whichever process needs them first runs it."""

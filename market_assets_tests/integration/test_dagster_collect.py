@@ -49,10 +49,15 @@ def test_the_first_collection_loads_the_look_back_and_records_only_today(worksho
     assert row[list(collector.columns)].notna().all()
     assert len(collector.rows()) == 31
     assert len(collector.store.read(ML_INDICATORS)) == 7 * 31
-    crypto = collector.store.read(CRYPTO_ML_FEATURES).groupby("symbol")["timestamp"].max()
-    assert crypto.to_dict() == dict.fromkeys(["BTC", "ETH"], FIRST_TICK.replace(minute=0))
-    # no session has closed today but FX's London day has begun: correlations are measured at session closes only
-    assert set(collector.store.read(CRYPTO_CORRELATIONS)["session"]) <= {TODAY}
+    crypto = collector.store.read(CRYPTO_ML_FEATURES)
+    last = crypto.groupby("symbol")["timestamp"].max()
+    assert last.to_dict() == dict.fromkeys(["BTC", "ETH"], FIRST_TICK.replace(minute=0))
+    # no session of today has closed: the crypto rows of the first day stand on correlations of the days before
+    sessions = collector.store.read(CRYPTO_CORRELATIONS)["session"]
+    assert sessions.max() == TODAY - timedelta(days=1)
+    assert sessions.min() >= TODAY - timedelta(days=10)
+    joined = crypto[["ml_nasdaq_correlation", "ml_arkk_correlation", "ml_gold_correlation"]]
+    assert joined.notna().all(axis=None)
     assert collector.store.source() == "simulator"
 
 

@@ -101,7 +101,7 @@ def test_fridays_change_is_no_new_session_on_saturday_and_sunday(workshop: Works
             assert set(weekend[f"ml_{ticker}_{metric}"]) == {friday[f"ml_{ticker}_{metric}"]}
     assert all('"QQQ":[' in ages and '"closed"' in ages for ages in weekend["ages"])
     # no correlation is measured at a session that never was, nor is a bar of one stored
-    sessions = collector.store.read(CRYPTO_CORRELATIONS, series=["BTC"])
+    sessions = collector.store.read(CRYPTO_CORRELATIONS, start=date(2024, 11, 22), series=["BTC"])
     assert set(sessions.loc[sessions["ticker"] == "QQQ", "session"]) == {
         date(2024, 11, day) for day in (22, 25, 26, 27, 29)
     } | {date(2024, 12, 2)}
