@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -72,7 +73,11 @@ class Bench:
         """Stand on an empty directory and a running simulator."""
         self.directory = directory
         self._url = url
+        # What may be set for the collector proper must not change what is compared.
         self._environment = {
+            "COLLECTION_INTERVAL_MINUTES": "30",
+            "CRYPTO_PRICES_TABLE": "",
+            "LOG_LEVEL": "INFO",
             "YAHOO_BASE_URL": url,
             "YFINANCE_REQUEST_DELAY": "0",
             "DAGSTER_HOME": str(directory / "dagster"),
@@ -115,7 +120,8 @@ class Bench:
         """Move the simulator's clock."""
         body = json.dumps({"now": now}).encode()
         request = urllib.request.Request(f"{self._url}/__simulator__/clock", data=body, method="POST")  # noqa: S310 - loopback
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+        # without the proxies of the environment
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
             answer.read()
 
     def _path(self, name: str) -> Path:
@@ -147,13 +153,17 @@ def check_equal(ours: dict[str, float | None], plain: dict[str, float | None]) -
 
 def measure(bench: Bench, rounds: int, began: float) -> list[Result]:
     """Load both databases, run the rounds, and return the results."""
-    loaded, _ = bench.ours("ours.db", LOADED_AT)
-    plain_loaded, _ = bench.plain("plain.db", LOADED_AT, history_days=400)
-    bench.set_clock(LATE_TICK_AT)
-    late, _ = bench.ours(bench.copy("ours.db", "late.db"), LATE_TICK_AT)
-    bench.set_clock(TICK_AT)
-    worker = bench.worker(bench.copy("ours.db", "worker.db"), TICK_AT)
-    empty = [bench.empty(TICK_AT)]
+    # Two at a time where only CPU and memory are taken; the rounds below run one program at a time.
+    with ThreadPoolExecutor(2) as pool:
+        loading = pool.submit(bench.ours, "ours.db", LOADED_AT)
+        plain_loaded, _ = bench.plain("plain.db", LOADED_AT, history_days=400)
+        loaded, _ = loading.result()
+        bench.set_clock(LATE_TICK_AT)
+        late, _ = bench.ours(bench.copy("ours.db", "late.db"), LATE_TICK_AT)
+        bench.set_clock(TICK_AT)
+        working = pool.submit(bench.worker, bench.copy("ours.db", "worker.db"), TICK_AT)
+        empty = bench.empty(TICK_AT)
+        worker = working.result()
     ours: list[Usage] = []
     plain: list[Usage] = []
     longest_round = 0.0
@@ -175,21 +185,20 @@ def measure(bench: Bench, rounds: int, began: float) -> list[Result]:
 
     results = []
     for kind in ("wall", "cpu"):
-        runs = {"ours": seconds(ours, kind), "plain": seconds(plain, kind), "empty graph": seconds(empty, kind)}
+        runs = {"ours": seconds(ours, kind), "plain": seconds(plain, kind)}
         medians = {name: median(values) for name, values in runs.items()}
         ratio = medians["ours"] / medians["plain"]
         results.append(Result(f"tick, {kind} time against the plain script", ratio, "x", RATIO_LIMIT, medians, runs))
+    cpu = median(seconds(ours, "cpu"))
     peaks = {"ordinary tick": max(usage.peak_mib for usage in ours), "tick after all closes": late.peak_mib}
-    by_cpu = {"ours": median(seconds(ours, "cpu")), "empty graph": median(seconds(empty, "cpu"))}
     return [
         *results,
         Result("tick, peak memory", max(peaks.values()), "MiB", TICK_MIB_LIMIT, peaks),
         Result("first collection, peak memory", loaded.peak_mib, "MiB", FIRST_MIB_LIMIT),
         Result("plain script, peak memory", max(usage.peak_mib for usage in plain), "MiB"),
-        Result("empty graph, part of a tick's CPU", by_cpu["empty graph"] / by_cpu["ours"], "", None, by_cpu),
-        Result("tick after all closes, CPU time", late.cpu_seconds, "s"),
-        Result("tick in Dagster's own worker, CPU time", worker.cpu_seconds, "s"),
-        Result("first collection, wall time", loaded.wall_seconds, "s"),
+        Result("same graph with empty bodies, CPU time", empty.cpu_seconds, "s", None, {"ours": cpu}),
+        Result("tick in Dagster's own worker, CPU time", worker.cpu_seconds, "s", None, {"ours": cpu}),
+        Result("tick after all closes, CPU time", late.cpu_seconds, "s", None, {"ours": cpu}),
         Result("first collection, CPU time", loaded.cpu_seconds, "s", None, {"plain": plain_loaded.cpu_seconds}),
         Result("features that agree to 1e-9", equal, ""),
     ]

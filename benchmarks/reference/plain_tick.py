@@ -112,7 +112,7 @@ class RedirectedSession(requests.Session[requests.Response]):
         """Pin every host name to the server's address."""
         self._server = urlsplit(base_url)
         pinned = [f"*:{self._server.port}:{self._server.hostname}"]
-        super().__init__(impersonate="chrome", curl_options={CurlOpt.RESOLVE: pinned})
+        super().__init__(impersonate="chrome", curl_options={CurlOpt.RESOLVE: pinned, CurlOpt.NOPROXY: "*"})
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
         """Send the request with the server's scheme and port; host name and cookies stay."""
