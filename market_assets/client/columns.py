@@ -21,6 +21,8 @@ from market_assets.columns import (
 from market_assets.crypto_join import CORRELATION_SESSIONS
 from market_assets.errors import FeatureRequestError
 from market_assets.features import definition_hash
+from market_assets.indicators import INDICATORS
+from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -40,6 +42,11 @@ class Catalogue:
 
     universe: Universe
     indicators: tuple[Indicator, ...]
+
+    @classmethod
+    def whole(cls) -> Catalogue:
+        """Return the catalogue of the documented universe."""
+        return cls(UNIVERSE, tuple(INDICATORS))
 
     @property
     def features(self) -> tuple[str, ...]:

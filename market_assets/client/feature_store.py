@@ -25,6 +25,7 @@ from market_assets.client.request import TICK_LATENCY, Basis, Request, Vintage, 
 from market_assets.errors import FeatureRequestError
 from market_assets.indicators import INDICATORS
 from market_assets.opening import open_existing
+from market_assets.receipts import FileFormat
 from market_assets.settings import Settings
 from market_assets.universe import UNIVERSE
 
@@ -244,11 +245,11 @@ class FeatureStore:
             MissingExtraError: pyarrow is not installed.
             ReceiptError: the frame does not say how it was made.
         """
-        return files.export(frame, path, "parquet", self._store, self._catalogue)
+        return files.export(frame, path, FileFormat.PARQUET, self._store, self._catalogue)
 
     def to_csv(self, frame: pd.DataFrame, path: Path | str) -> Path:
         """Write a frame of this client as CSV, every float64 with all its bits; otherwise as `to_parquet`."""
-        return files.export(frame, path, "csv", self._store, self._catalogue)
+        return files.export(frame, path, FileFormat.CSV, self._store, self._catalogue)
 
     def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
         """Return a frame as an Arrow table; raise MissingExtraError if pyarrow is not installed."""

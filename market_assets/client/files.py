@@ -1,17 +1,22 @@
 """Data sets as files: Parquet, CSV and Arrow, with a receipt beside each file.
 
-Belongs here: formats. Does not belong here: what a receipt says.
+Belongs here: writing formats. Does not belong here: what a receipt says, reading files back.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from market_assets.errors import MissingExtraError
+from market_assets.receipts import FileFormat, request_of, write_receipt
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from market_assets.client.columns import Catalogue
+    from market_assets.store import Store
 
 
 def to_arrow(frame: pd.DataFrame) -> pa.Table:
@@ -21,3 +26,27 @@ def to_arrow(frame: pd.DataFrame) -> pa.Table:
     except ImportError:
         raise MissingExtraError("Arrow needs the package pyarrow: pip install 'market-assets[parquet]'") from None
     return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def export(frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store, catalogue: Catalogue) -> Path:
+    """Write a frame to `path` and its receipt beside it; return the receipt's path. The index is not written."""
+    path = Path(path)
+    request_of(frame)  # before anything is written
+    # Whole or not at all: nobody reads half a file.
+    part = path.with_name(f"{path.name}.part")
+    try:
+        if form is FileFormat.PARQUET:
+            _write_parquet(frame, part)
+        else:
+            frame.to_csv(part, index=False)  # repr of a float64: it comes back with its own bits
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return write_receipt(frame, path, form, store, catalogue)
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    try:
+        frame.to_parquet(path, index=False)
+    except ImportError:
+        raise MissingExtraError("Parquet needs the package pyarrow: pip install 'market-assets[parquet]'") from None

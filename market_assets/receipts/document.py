@@ -1,0 +1,205 @@
+"""The receipt itself: what stands in `FILE.receipt.json`, and writing and reading it.
+
+Belongs here: the document. Does not belong here: verifying it.
+
+A receipt holds no secret: of the database its kind, never its address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import market_assets
+from market_assets.calendars import US_PER_MINUTE, from_us, observation_grid
+from market_assets.client.columns import Catalogue
+from market_assets.client.request import ATTRS_KEY, Request
+from market_assets.errors import ReceiptError
+from market_assets.receipts.bars import LogVersions
+from market_assets.receipts.files import FileFormat, read_frame
+from market_assets.receipts.grounds import Grounds
+from market_assets.receipts.hashes import Kind, column_hash, differing, kind_of
+from market_assets.receipts.prints import written_down
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from market_assets.store import Store
+
+#: version of the document's form
+FORM = 1
+SUFFIX = ".receipt.json"
+#: what decides the bits of a value: sources whose hash stands for the version of the computation
+_COMPUTATION = (
+    "calendars",
+    "indicators",
+    "maths",
+    "columns.py",
+    "correlations.py",
+    "features.py",
+    "metrics.py",
+    "row_texts.py",
+)
+
+
+def receipt_path(path: Path) -> Path:
+    """Return where the receipt of a file stands; a receipt's own path is returned as it is."""
+    return path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
+
+
+def file_path(path: Path) -> Path:
+    """Return the file that a receipt is about; a file's own path is returned as it is."""
+    return path.with_name(path.name.removesuffix(SUFFIX)) if path.name.endswith(SUFFIX) else path
+
+
+def request_of(frame: pd.DataFrame) -> Request:
+    """Return how a frame of the client was made, without the features that have been dropped from it since."""
+    made = frame.attrs.get(ATTRS_KEY)
+    if made is None:
+        raise ReceiptError(
+            "the frame does not say how it was made: pandas drops attrs in a merge, among others. Export the frame "
+            "that FeatureStore returned, with your own columns added to it or to the entities"
+        )
+    request = Request.from_json(made)
+    kept = [name for name in request.features if name in frame.columns]
+    return Request.from_json({**made, "features": kept})
+
+
+def make_receipt(
+    frame: pd.DataFrame, path: Path, form: FileFormat, store: Store, catalogue: Catalogue
+) -> dict[str, Any]:
+    """Return the receipt of a frame that has been written to `path`.
+
+    Raises:
+        ReceiptError: the frame does not say how it was made, or no longer holds what the client put into it.
+    """
+    request = request_of(frame)
+    grounds = Grounds.of(store, frame, request, catalogue)
+    rebuilt = grounds.rebuilt()
+    names = grounds.rebuilt_names(frame)
+    columns = []
+    for name in map(str, frame.columns):
+        kind = kind_of(rebuilt[name] if name in names else frame[name])
+        if name in names:
+            _require_unchanged(frame[name], rebuilt[name], kind)
+        role = "rebuilt" if name in names else "own"
+        columns.append({"name": name, "kind": kind.value, "role": role, "sha256": column_hash(frame[name], kind)})
+    basement = grounds.basement()
+    return {
+        "receipt": FORM,
+        "file": {"name": path.name, "format": form, "sha256": file_hash(path), "bytes": path.stat().st_size},
+        "rows": len(frame),
+        "as_of": None if request.as_of is None else request.as_of.isoformat(),
+        "vintage": request.vintage,
+        "basis": request.basis,
+        "window": _window(grounds),
+        "source": store.source(),
+        "database": store.describe().dialect,
+        "code": code_version(),
+        "feature_versions": _counted(grounds.material.rows.extra["feature_version"][grounds.rows]),
+        "definitions": {name: catalogue.definition(name) for name in request.features},
+        "coverage": _coverage(frame, grounds),
+        "request": request.to_json(),
+        "columns": columns,
+        "served": written_down(grounds.served()),
+        "bars": basement.to_json() | LogVersions.read(store, basement).fingerprints(),
+    }
+
+
+def write_receipt(
+    frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store, catalogue: Catalogue | None = None
+) -> Path:
+    """Write the receipt of `frame`, which has been written to `path`, beside it; return the receipt's path."""
+    path = Path(path)
+    document = make_receipt(frame, path, form, store, catalogue or Catalogue.whole())
+    target = receipt_path(path)
+    target.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
+    return target
+
+
+def read_receipt(path: Path | str) -> dict[str, Any]:
+    """Read the receipt of a file, or a receipt; raise ReceiptError if there is none or it is none."""
+    target = receipt_path(Path(path))
+    try:
+        document = json.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ReceiptError(f"there is no receipt {target}; an export writes it beside the file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ReceiptError(f"{target} is no receipt: {error}") from None
+    if not isinstance(document, dict) or document.get("receipt") != FORM:
+        raise ReceiptError(f"{target} is no receipt of form {FORM}; another version or another program wrote it")
+    return document
+
+
+def read_file(path: Path, receipt: Mapping[str, Any]) -> pd.DataFrame:
+    """Read the file of a receipt, columns in the kinds that the receipt states."""
+    kinds = {column["name"]: Kind(column["kind"]) for column in receipt["columns"]}
+    return read_frame(path, FileFormat(receipt["file"]["format"]), kinds)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_version() -> dict[str, str]:
+    """Return the package's version, and a hash over the sources that decide the bits of a value."""
+    root = Path(market_assets.__file__).parent
+    digest = hashlib.sha256()
+    for name in _COMPUTATION:
+        target = root / name
+        for source in sorted(target.rglob("*.py")) if target.is_dir() else [target]:
+            digest.update(source.relative_to(root).as_posix().encode() + b"\0" + source.read_bytes())
+    try:
+        number = version("market-assets")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        number = "unknown"
+    return {"version": number, "computation": digest.hexdigest()[:16]}
+
+
+def _require_unchanged(column: pd.Series, rebuilt: pd.Series, kind: Kind) -> None:
+    same_length = len(column) == len(rebuilt)
+    changed = np.flatnonzero(differing(column, rebuilt, kind)) if same_length else np.array([0])
+    if len(changed):
+        raise ReceiptError(
+            f"column {column.name!r} is no longer what FeatureStore returned, first in line {changed[0]}; a receipt "
+            "vouches for what the log holds: put derived values into columns with names of their own"
+        )
+
+
+def _window(grounds: Grounds) -> dict[str, str | None]:
+    times = grounds.observed_us if grounds.entities is None else grounds.entities.at_us
+    if not len(times):
+        return {"first": None, "last": None}
+    return {"first": from_us(int(times.min())).isoformat(), "last": from_us(int(times.max())).isoformat()}
+
+
+def _coverage(frame: pd.DataFrame, grounds: Grounds) -> dict[str, Any]:
+    """Return how complete the data set is: its feature rows against the grid, their origins, values per feature."""
+    log, rows = grounds.material.rows, grounds.rows
+    told: dict[str, Any] = {"feature_rows": len(rows), "origins": _counted(log.extra["origin"][rows])}
+    if len(rows):
+        first, last = int(log.observed_us[rows[0]]), int(log.observed_us[rows[-1]])
+        step = grounds.request.interval_minutes
+        grid = observation_grid(first, last + int(step * US_PER_MINUTE), step)
+        told |= {
+            "first_observed_at": from_us(first).isoformat(),
+            "last_observed_at": from_us(last).isoformat(),
+            "observation_times": len(grid),
+            "rows_in_log": int(np.isin(grid, log.observed_us).sum()),
+        }
+    told["values"] = {name: int(frame[name].notna().sum()) for name in grounds.request.features}
+    return told
+
+
+def _counted(values: Any) -> dict[str, int]:  # noqa: ANN401 - an array of texts
+    return dict(sorted(Counter(str(value) for value in values).items()))
