@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from market_assets import cli
-from market_assets.cli import interrupts
+from market_assets.cli import console, interrupts
 from market_assets.clock import ManualClock, SystemClock
 from market_assets.columns import core_columns, feature_columns
 from market_assets.settings import Settings
@@ -51,6 +51,9 @@ def _quiet_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(SystemClock, "now", lambda _self: NOW)
     monkeypatch.setattr(interrupts._State, "arrived", False)
+    for stream in (console.output, console.errors):
+        # as where nothing is a terminal and COLUMNS is not set
+        monkeypatch.setattr(stream, "width", 200)
     yield
     logger = logging.getLogger("market_assets")
     logger.handlers.clear()
