@@ -27,18 +27,12 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, Store
 
 _DAGSTER_YAML = """\
-# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry,
-# the invitation to its newsletter, and connections to the event log that stay open: a fifth of a collection's CPU.
+# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry
+# and the invitation to its newsletter.
 telemetry:
   enabled: false
 nux:
   enabled: false
-event_log_storage:
-  module: market_assets.event_log
-  class: PooledSqliteEventLogStorage
-  config:
-    base_dir:
-      env: DAGSTER_HOME
 """
 
 
