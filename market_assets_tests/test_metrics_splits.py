@@ -119,9 +119,10 @@ def test_an_ex_date_on_a_holiday_counts_for_the_next_session() -> None:
 
 def test_a_bad_dividend_or_split_is_a_gap_and_never_a_wrong_number() -> None:
     bars = daily("USO", NATIVE)
-    bad_dividend = action_frame("USO", [("dividend", "2020-04-28", math.nan)])
-    result = metrics(bars, bad_dividend, "2020-04-27 20:00", "2020-04-28 20:00")
-    assert result.change_1d.reasons.tolist() == [None, "bad_action"]
+    for value, basis in ((math.nan, 1.0), (-0.1, 1.0), (0.1, 0.0), (0.1, -1.0), (0.1, math.nan)):
+        bad_dividend = action_frame("USO", [("dividend", "2020-04-28", value)], basis=basis)
+        result = metrics(bars, bad_dividend, "2020-04-27 20:00", "2020-04-28 20:00")
+        assert result.change_1d.reasons.tolist() == [None, "bad_action"]
     bad_split = action_frame("USO", [("split", "2020-04-29", 0.0)])
     result = metrics(bars, bad_split, "2020-04-28 20:00", "2020-04-29 12:00", "2020-04-29 20:00")
     assert result.price.reasons.tolist() == [None, "bad_action", None]

@@ -160,10 +160,14 @@ def _sessions_before(bars: Bars, daily: IntArray, table: SessionTable) -> tuple[
 def _dividends(actions: pd.DataFrame, label: DayArray) -> _Dividends:
     """Return each session's dividends."""
     amount, basis = np.zeros(len(label)), np.ones(len(label))
-    rows = actions[actions["kind"] == "dividend"]
-    ex_day, value, value_basis = days(rows["ex_date"]), floats(rows["value"]), floats(rows["basis"])
+    rows = np.flatnonzero(actions["kind"].to_numpy(dtype=object) == "dividend")
+    if len(rows) == 0:
+        return _Dividends(amount, basis)
+    ex_day = days(actions["ex_date"])[rows]
+    value, value_basis = floats(actions["value"])[rows], floats(actions["basis"])[rows]
     # A bad dividend makes its session's return missing, as a bad close would.
-    value = np.where(np.isfinite(value) & (value >= 0.0), value, np.nan)
+    sane = np.isfinite(value) & (value >= 0.0) & np.isfinite(value_basis) & (value_basis > 0.0)
+    value, value_basis = np.where(sane, value, np.nan), np.where(sane, value_basis, 1.0)
     session = np.searchsorted(label, ex_day, side="left")
     for row in np.unique(session[session < len(label)]).tolist():
         paid = np.flatnonzero(session == row)

@@ -45,8 +45,8 @@ class Splits:
 
         A ratio that is not a positive number makes every product that needs it NaN.
         """
-        rows = actions[actions["kind"] == "split"]
-        ex_day, ratio = days(rows["ex_date"]), floats(rows["value"])
+        rows = np.flatnonzero(actions["kind"].to_numpy(dtype=object) == "split")
+        ex_day, ratio = days(actions["ex_date"])[rows], floats(actions["value"])[rows]
         ratio = np.where(np.isfinite(ratio) & (ratio > 0.0), ratio, np.nan)
         order = np.argsort(ex_day, kind="stable")
         ex_day, ratio = ex_day[order], ratio[order]
