@@ -216,7 +216,7 @@ def test_naive_timestamps_are_refused(story: FeatureLog, column: pd.Series) -> N
 def test_naive_bounds_and_as_of_are_refused(story: FeatureLog) -> None:
     for arguments in ({"start": "2026-03-03T15:05"}, {"as_of": datetime(2026, 3, 3)}):  # noqa: DTZ001
         with pytest.raises(NaiveTimestampError):
-            story.client.history(**arguments)  # type: ignore[arg-type]
+            story.client.history(**arguments)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])

@@ -9,7 +9,6 @@ import json
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from market_assets.errors import MissingExtraError, ReceiptError
@@ -34,7 +33,8 @@ def read_frame(path: Path, form: FileFormat, kinds: Mapping[str, Kind]) -> pd.Da
         if form is FileFormat.PARQUET:
             frame = pd.read_parquet(path)
         elif form is FileFormat.CSV:
-            frame = _read_csv(path, kinds)
+            # As text: every parser of numbers has its own idea of the last bit.
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         else:
             frame = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")), columns=list(kinds))
         return pd.DataFrame(
@@ -50,15 +50,3 @@ def read_frame(path: Path, form: FileFormat, kinds: Mapping[str, Kind]) -> pd.Da
 
 def _kinds(frame: pd.DataFrame, kinds: Mapping[str, Kind]) -> list[tuple[str, Kind]]:
     return [(name, kinds.get(name, Kind.TEXT)) for name in map(str, frame.columns)]
-
-
-def _read_csv(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    numbers = {name for name, kind in kinds.items() if kind is Kind.FLOAT}
-    return pd.read_csv(
-        path,
-        dtype={name: np.float64 if name in numbers else str for name in kinds},
-        # an empty cell is a missing number; an empty text stays one
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-        float_precision="round_trip",
-    )

@@ -104,8 +104,9 @@ def restored(values: pd.Series, kind: Kind) -> pd.Series:
     """Return a column as it came from a CSV or JSON file as a column of its kind."""
     if kind is Kind.TIMESTAMP and values.dtype.kind != "M":
         return pd.to_datetime(values.where(values.astype(object) != "", None), utc=True, format="ISO8601")
-    if kind is Kind.FLOAT:
-        return values.astype(np.float64)
+    if kind is Kind.FLOAT and values.dtype.kind == "O":
+        numbers = [np.nan if value is None or value == "" else float(value) for value in values.tolist()]
+        return pd.Series(numbers, index=values.index, dtype=np.float64)
     if kind in {Kind.INTEGER, Kind.BOOLEAN} and values.dtype.kind == "O":
         truth: dict[Any, int] = {"True": 1, "False": 0}
         return values.map(lambda value: truth.get(value, value)).astype(np.int64)

@@ -14,6 +14,7 @@ import hashlib
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,8 +81,8 @@ class Series:
     def by_day(self) -> Iterator[tuple[str, slice]]:
         """Return each UTC day, as text, with its rows."""
         day = self.at_us // US_PER_DAY
-        starts = np.flatnonzero(np.append([True], np.diff(day) != 0)[: len(day)])
-        for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(day)], strict=True):
+        bounds = [*np.flatnonzero(np.diff(day, prepend=day[:1] - 1)).tolist(), len(day)]
+        for start, stop in pairwise(bounds):
             yield str(np.datetime64(int(day[start]), "D")), slice(start, stop)
 
 
