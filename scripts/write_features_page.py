@@ -56,8 +56,10 @@ def page() -> str:
         lines += [
             f"### {indicator.title}: `{indicator.column}`",
             "",
-            f"`{indicator.formula}` ({indicator.unit}); from {', '.join(indicator.inputs)}. "
-            f"Plausible from {low:g} to {high:g}.",
+            (
+                f"`{indicator.formula}` ({indicator.unit}); from {', '.join(indicator.inputs)}. "
+                f"Plausible from {low:g} to {high:g}."
+            ),
             "",
             *([indicator.caveat, ""] if indicator.caveat else []),
         ]
