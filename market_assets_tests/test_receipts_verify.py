@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 #: microseconds UTC of QQQ's bar that gives the price at 15:30 on 3 March
 BAR_US = 1_772_550_900_000_000
 ROW_US = BAR_US + 900_000_000
+RATIO = "ml_risk_on_ratio"
 BAR = "bar QQQ 15m 2026-03-03T15:15Z"
 
 
@@ -59,16 +60,24 @@ def flipped(value: float, bit: int) -> float:
     return number
 
 
+def exported(log: FeatureLog, path: Path, *features: str) -> Path:
+    """Export a training set of rows around the bar."""
+    times = pd.date_range("2026-03-03T14:40Z", periods=12, freq="17min")
+    entities = pd.DataFrame({"timestamp": times, "symbol": "BTC", "label": range(12)})
+    log.client.to_csv(log.client.training_set(entities, features=features), path / "set.csv")
+    return path / "set.csv"
+
+
 @pytest.fixture
 def export(own_story: FeatureLog, tmp_path: Path) -> Path:
-    """A training set of rows around the bar, exported as CSV."""
-    entities = pd.DataFrame(
-        {"timestamp": pd.date_range("2026-03-03T14:40Z", periods=12, freq="17min"), "symbol": "BTC", "label": range(12)}
-    )
-    features = [*own_story.catalogue.features, "ml_nasdaq_correlation"]
-    path = tmp_path / "set.csv"
-    own_story.client.to_csv(own_story.client.training_set(entities, features=features), path)
-    return path
+    """A training set of prices, a change and a level ratio, exported as CSV."""
+    return exported(own_story, tmp_path, "ml_qqq_price", "ml_qqq_change_1d", "ml_hyg_price", "ml_tlt_price", RATIO)
+
+
+@pytest.fixture
+def correlations(own_story: FeatureLog, tmp_path: Path) -> Path:
+    """A training set of correlations, exported as CSV."""
+    return exported(own_story, tmp_path, "ml_nasdaq_correlation")
 
 
 def verify(path: Path, log: FeatureLog, catalogue: Catalogue | None = None) -> Verdict:
@@ -151,11 +160,11 @@ def test_each_of_several_bars_is_named_with_its_own_columns(own_story: FeatureLo
     assert "ml_risk_on_ratio" in by_subject[BAR.replace("QQQ", "TLT")]
 
 
-def test_a_bar_of_the_crypto_reference_is_named_with_the_correlation(own_story: FeatureLog, export: Path) -> None:
+def test_a_bar_of_the_crypto_reference_is_named_with_the_correlation(own_story: FeatureLog, correlations: Path) -> None:
     """Two weeks before: correlations reach back 90 sessions."""
     statement = "UPDATE market_bars SET close = close * 1.1 WHERE ticker='BTC' AND interval='1d' AND bar_start=?"
     assert run(own_story, statement, 1_771_286_400_000_000) == 1
-    verdict = verify(export, own_story)
+    verdict = verify(correlations, own_story)
     assert told(verdict) == [("bar", "bar BTC 1d 2026-02-17T00:00Z")]
     assert "it changes ml_nasdaq_correlation in 12 line(s)" in verdict.findings[0].detail
 
@@ -200,12 +209,12 @@ def test_a_feature_row_that_is_gone_is_named_with_the_lines_it_changes(own_story
     assert all("see the stored rows that differ" in finding.detail for finding in values)
 
 
-def test_a_changed_correlation_is_named(own_story: FeatureLog, export: Path) -> None:
+def test_a_changed_correlation_is_named(own_story: FeatureLog, correlations: Path) -> None:
     statement = (
         "UPDATE crypto_correlations SET correlation = 0.5 WHERE ticker='QQQ' AND sessions=20 AND session='2026-03-02'"
     )
     assert run(own_story, statement) == 1
-    assert told(verify(export, own_story)) == [("row", "correlation of BTC with QQQ at 2026-03-02")]
+    assert told(verify(correlations, own_story)) == [("row", "correlation of BTC with QQQ at 2026-03-02")]
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
