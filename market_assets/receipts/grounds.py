@@ -81,7 +81,8 @@ class Grounds:
             entities = Entities.of(frame[own])
             material = training_material(snapshot, request, entities, catalogue, extra=_ROW_EXTRA)
         used = np.unique(rows_of(material.rows, entities.at_us, request))
-        rows = used[used < len(material.rows)]
+        # A data set of correlations alone shows no feature row.
+        rows = used[used < len(material.rows)] if material.rows.names else used[:0]
         sessions = _sessions_shown(material, entities, catalogue)
         return cls(request, catalogue, material, entities, np.empty(0, np.int64), rows, sessions)
 

@@ -54,7 +54,8 @@ class _Events:
     def of(cls, versions: LogVersions, tickers: Collection[str], universe: Universe) -> _Events:
         parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         bars = versions.bars
-        bars = bars[bars["ticker"].isin(list(tickers))] if len(bars) else bars
+        if len(bars):
+            bars = bars[bars["ticker"].isin(list(tickers))]
         if len(bars):
             lags = {ticker.name: ticker.feed_lag // timedelta(microseconds=1) for ticker in universe}
             available = instants_us(bars["bar_end"]) + bars["ticker"].map(lags).to_numpy(dtype=np.int64)
