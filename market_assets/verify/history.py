@@ -17,7 +17,7 @@ from market_assets.metrics import TickerLog
 from market_assets.store.tables import CORPORATE_ACTIONS, KNOWN_FROM, KNOWN_TO, MARKET_BARS, REMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -122,6 +122,10 @@ class LogHistory:
     def as_of(self, as_of_us: int) -> dict[str, TickerLog]:
         """Return the logs by ticker as they were known at an instant, microseconds UTC."""
         return {name: history.as_of(as_of_us) for name, history in self.tickers.items()}
+
+    def only(self, names: Collection[str]) -> LogHistory:
+        """Return the histories of the tickers in `names`."""
+        return LogHistory({name: history for name, history in self.tickers.items() if name in names})
 
     @classmethod
     def read(

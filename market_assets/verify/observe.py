@@ -6,6 +6,7 @@ belong here: where the log comes from, and what a difference means.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,7 @@ def differences(
         for row in np.flatnonzero(~same_bits(left, right)).tolist():
             label = one[key].iloc[row]
             name = label.isoformat() if isinstance(label, pd.Timestamp) else str(label)
-            found.append((row, position, Difference(name, column, _plain(left[row]), _plain(right[row]))))
+            found.append((row, position, Difference(name, column, plain(left[row]), plain(right[row]))))
     return [difference for _, _, difference in sorted(found, key=lambda item: item[:2])]
 
 
@@ -150,5 +151,8 @@ def same_bits(left: NDArray[Any], right: NDArray[Any]) -> BoolArray:
     return np.array([a == b or (a is None and b is None) for a, b in zip(one, two, strict=True)], dtype=np.bool_)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a value of a column as a plain Python value, NULL as None."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
     return value.item() if isinstance(value, np.generic) else value
