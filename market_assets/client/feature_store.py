@@ -112,6 +112,11 @@ class FeatureStore:
         self._last_read: tuple[_Window, RowLog] | None = None
 
     @property
+    def tick_latency(self) -> timedelta:
+        """What a tick is said to take after its settle minutes."""
+        return self._tick_latency
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Every name that `features=` takes: the feature row's columns, correlations by symbol, `ml_vix_fear_index`."""
         return self._catalogue.names
