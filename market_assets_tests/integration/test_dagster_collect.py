@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from market_assets.store.tables import CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES, MARKET_BARS, ML_FEATURES, ML_INDICATORS
 from market_assets.universe import UNIVERSE
@@ -113,3 +114,34 @@ def test_one_ticker_materialized_by_hand_collects_that_ticker_and_no_day(worksho
     assert {request.symbol for request in alone.requests} == {"QQQ"}
     assert alone.record is not None
     assert alone.record.summary["complete"] is False
+
+
+def test_a_table_of_the_users_own_crypto_prices_is_the_left_side_of_the_join(workshop: Workshop) -> None:
+    collector = workshop.bootstrapped(crypto_prices_table="my_prices")
+    stamps = ["2025-11-19 03:07:00", "2025-11-19 15:10:00", "2025-11-19 15:40:00"]
+    with collector.store.database.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "CREATE TABLE my_prices (timestamp TIMESTAMP, symbol TEXT, price REAL, volume REAL, market_cap REAL)"
+            )
+        )
+        for number, stamp in enumerate(stamps):
+            values = {"stamp": f"{stamp}.000000", "price": 90_000.5 + number}
+            connection.execute(
+                sa.text("INSERT INTO my_prices VALUES (:stamp, 'BTC/USDT', :price, 1.5, 1.8e12)"), values
+            )
+
+    tick = collector.at(FIRST_TICK + timedelta(minutes=30)).collect()
+
+    assert tick.status == "ok", tick.failed_steps
+    rows = collector.store.read(CRYPTO_ML_FEATURES, start=TODAY, series=["BTC/USDT"]).set_index("timestamp")
+    # 15:40 is still to come
+    assert rows["price"].tolist() == [90_000.5, 90_001.5]
+    assert rows["market_cap"].tolist() == [1.8e12, 1.8e12]
+    assert rows["ml_qqq_price"].tolist() == [
+        collector.row(FIRST_TICK.replace(hour=3, minute=0))["ml_qqq_price"],
+        collector.row(FIRST_TICK.replace(minute=0))["ml_qqq_price"],
+    ]
+    assert rows["ml_nasdaq_correlation"].notna().all()
+    # the collected bars no longer make rows of their own
+    assert collector.store.read(CRYPTO_ML_FEATURES, start=TODAY, series=["BTC"]).empty

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from market_assets.sources.simulator import BadStyle, Fault, FaultKind
-from market_assets.store.tables import VERSIONED_TABLES
+from market_assets.store.tables import QUARANTINED_BARS, VERSIONED_TABLES
 from market_assets_tests.databases import ALL_DATABASES, SQLITE, empty_database
-from market_assets_tests.fakes import Collector, small_universe, true_price
+from market_assets_tests.fakes import Collector, closed_versions, small_universe, true_price
 from market_assets_tests.integration.conftest import FIRST_TICK
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def test_the_same_collections_leave_the_same_bits_in_every_database(
         two_ticks(server)
 
         assert_same_tables(sqlite, server)
+        held_back = server.store.read(QUARANTINED_BARS)
+        assert held_back[["ticker", "reason"]].to_numpy().tolist() == [["LQD", "high_below_low"]]
+        assert closed_versions(server, "market_bars") >= 1
         assert server.row(HALF_PAST)["feature_count"] == len(server.columns)
         # 0.0067 keeps all of its digits: neither DECIMAL nor four-byte floats stand in between
         yen = server.row(HALF_PAST)["ml_jpyusd_price"]

@@ -9,10 +9,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from market_assets.automation.jobs import KIND_TAG
+from market_assets.automation.jobs import ACCEPT_DELETIONS_TAG, KIND_TAG
 from market_assets.calendars import observation_grid, to_us
 from market_assets.clock import ManualClock
 from market_assets.partitions import RANGE_END_TAG, RANGE_START_TAG
+from market_assets.row_texts import null_reasons
 from market_assets.sources.simulator import Fault, FaultKind
 from market_assets.store import CollectionLock
 from market_assets.store.tables import MARKET_BARS, ML_FEATURES
@@ -287,6 +288,45 @@ def test_a_revision_marks_the_days_that_stand_on_it_and_the_rebuild_clears_them(
     then = collector.row(at, as_of=cell(before, at, "known_from"))
     assert then["ml_qqq_volatility"] == cell(before, at, "ml_qqq_volatility")
     assert (then["origin"], cell(after, at, "origin")) == ("live", "catch_up")
+
+
+def test_a_late_bar_corrects_the_row_and_what_was_served_without_it_stays_readable(workshop: Workshop) -> None:
+    collector = workshop.bootstrapped()
+    at = FIRST_TICK.replace(minute=30)
+    workshop.simulator.faults.add(Fault(kind=FaultKind.LATE_BARS, symbol="QQQ", delay=timedelta(minutes=31)))
+    assert collector.at(FIRST_TICK + timedelta(minutes=30)).collect().status == "ok"
+    served = collector.row(at)
+    assert served["ml_qqq_price"] == true_price(workshop.simulator, "QQQ", FIRST_TICK)
+    workshop.simulator.faults.clear()
+
+    assert collector.at(FIRST_TICK + timedelta(minutes=60)).collect().status == "ok"
+
+    corrected = collector.row(at)
+    assert corrected["ml_qqq_price"] == true_price(workshop.simulator, "QQQ", at) != served["ml_qqq_price"]
+    assert (served["origin"], corrected["origin"]) == ("live", "catch_up")
+    assert collector.row(at, as_of=served["known_from"])["ml_qqq_price"] == served["ml_qqq_price"]
+    assert closed_versions(collector, "ml_features") == 1
+
+
+def test_a_source_that_withdraws_a_closed_day_is_not_believed_unless_a_person_accepts_it(workshop: Workshop) -> None:
+    collector, _ = workshop.after_the_week()
+    tuesday = date(2024, 11, 26)
+    noon = utc("2024-11-26T17:00")
+    price = collector.row(noon)["ml_qqq_price"]
+    workshop.simulator.faults.add(Fault(kind=FaultKind.MISSING_SESSION, symbol="QQQ", session=tuesday))
+
+    # the week up to then, so that the answer has other days and only this one has lost its bars
+    refused = collector.collect(date(2024, 11, 25), tuesday, kind="ad_hoc")
+
+    assert refused.status == "ok"
+    assert "QQQ 15m 2024-11-26: 26 of 26 bars" in refused.metadata("ticker/QQQ")["write/refused_scopes"]
+    assert collector.row(noon)["ml_qqq_price"] == price
+    accepted = collector.collect(date(2024, 11, 25), tuesday, kind="ad_hoc", tags={ACCEPT_DELETIONS_TAG: "true"})
+    assert "write/refused_scopes" not in accepted.metadata("ticker/QQQ")
+    assert collector.store.read(MARKET_BARS, start=tuesday, end=tuesday + timedelta(days=1), series=["QQQ"]).empty
+    row = collector.row(noon)
+    assert pd.isna(row["ml_qqq_price"])
+    assert null_reasons(row["reasons"], collector.universe)["ml_qqq_price"] == "stale"
 
 
 def test_a_backfill_gives_each_past_row_the_values_of_its_own_time(workshop: Workshop) -> None:
