@@ -1,7 +1,7 @@
-"""Reading feature rows back for people and programs.
+"""Reading the latest feature row back for people.
 
-Belongs here: the latest row, a range of rows, and what stands beside a value (age, reason). Does not belong here:
-printing, and anything of Dagster.
+Belongs here: the latest row, and what stands beside a value (age, reason). Does not belong here: ranges of rows
+(`client/`), printing, and anything of Dagster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from market_assets.row_texts import notes, null_reasons
 from market_assets.store.tables import ML_FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from market_assets.store import Store
     from market_assets.universe import Universe
@@ -56,29 +55,6 @@ def latest_row(store: Store, now: datetime, universe: Universe, *, as_of: dateti
             return _row(frame.iloc[-1], universe)
         window *= 8
     return None
-
-
-def feature_range(
-    store: Store,
-    start: datetime,
-    end: datetime,
-    universe: Universe,
-    *,
-    columns: Sequence[str] | None = None,
-    as_of: datetime | None = None,
-) -> pd.DataFrame:
-    """Return the feature rows with start <= observed_at < end: observed_at, the features, counts, origin, known_from.
-
-    Raises:
-        KeyError: a name in `columns` is no feature; the message lists the known ones.
-    """
-    known = feature_columns(universe)
-    unknown = [name for name in columns or () if name not in known]
-    if unknown:
-        raise KeyError(f"unknown feature {', '.join(unknown)}; known: {', '.join(known)}")
-    chosen = ["observed_at", *(columns or known), "feature_count", "core_count", "origin", "known_from"]
-    frame = store.read(ML_FEATURES, start=start, end=end, as_of=as_of)
-    return frame.loc[:, chosen]
 
 
 def _row(row: pd.Series[Any], universe: Universe) -> FeatureRow:

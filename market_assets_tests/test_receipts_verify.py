@@ -98,7 +98,7 @@ def test_one_changed_bit_of_a_close_names_the_bar_and_what_it_does(own_story: Fe
     assert told(verdict) == [("bar", BAR)]
     detail = verdict.findings[0].detail
     for column in ("ml_qqq_price", "ml_qqq_change_1d"):
-        assert f"{column} in 1 line(s), first line 4: exported" in detail
+        assert f"{column} in 1 line, first line 4: exported" in detail
     assert "ml_hyg" not in detail
 
 
@@ -134,7 +134,7 @@ def test_a_changed_bit_in_a_version_that_has_been_replaced_is_found_too(own_stor
     assert changed == 1
     verdict = verify(export, own_story)
     assert told(verdict) == [("bar", "bar HYG 15m 2026-03-03T15:15Z")]
-    assert "ml_hyg_price in 1 line(s)" in verdict.findings[0].detail
+    assert "ml_hyg_price in 1 line" in verdict.findings[0].detail
 
 
 def test_a_bar_that_is_gone_and_one_that_came_are_named(own_story: FeatureLog, export: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_bar_of_the_crypto_reference_is_named_with_the_correlation(own_story: 
     assert run(own_story, statement, 1_771_286_400_000_000) == 1
     verdict = verify(correlations, own_story)
     assert told(verdict) == [("bar", "bar BTC 1d 2026-02-17T00:00Z")]
-    assert "it changes ml_nasdaq_correlation in 12 line(s)" in verdict.findings[0].detail
+    assert "it changes ml_nasdaq_correlation in 12 lines" in verdict.findings[0].detail
 
 
 def test_a_changed_split_names_the_split(own_story: FeatureLog, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_changed_cell_of_the_file_is_named(own_story: FeatureLog, export: Path
     frame.to_csv(export, index=False)
     verdict = verify(export, own_story)
     assert told(verdict) == [("file", "column label"), ("file", "column ml_tlt_price")]
-    assert "not what was exported in 1 line(s), first line 7: in the file 1.25, rebuilt 8" in verdict.findings[1].detail
+    assert "not what was exported in 1 line, first line 7: in the file 1.25, rebuilt 8" in verdict.findings[1].detail
 
 
 def test_lines_and_columns_that_are_missing_or_new_are_named(own_story: FeatureLog, export: Path) -> None:

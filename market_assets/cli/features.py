@@ -18,9 +18,11 @@ from market_assets.cli.feature_table import print_latest, print_range
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.words import counted
+from market_assets.client import FeatureStore
 from market_assets.clock import SystemClock
 from market_assets.columns import feature_columns
-from market_assets.reading import feature_range, latest_row
+from market_assets.reading import latest_row
+from market_assets.receipts import FileFormat, write_receipt
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -48,22 +50,24 @@ def features(
     now = SystemClock().now()
     chosen = _format(format_, out)
     _check_range(start, end, as_of, now)
-    columns = [_known(name) for name in only]
+    columns = list(dict.fromkeys(_known(name) for name in only))
     settings = load_settings()
     store = open_to_read(settings, "features")
+    client = FeatureStore(store=store, settings=settings)
     try:
         if start is not None:
-            frame = feature_range(store, start, end or now, UNIVERSE, columns=columns or None, as_of=as_of)
+            frame = client.history(start, end or now, features=columns or None, as_of=as_of, basis="at_T")
         else:
             row = _latest(store, settings, now, as_of)
             if chosen is Format.TABLE:
                 print_latest(row, settings, columns, store.source(), now)
                 return
-            frame = feature_range(store, row.observed_at, now, UNIVERSE, columns=columns or None, as_of=as_of).head(1)
+            at = row.observed_at
+            frame = client.history(at, now, features=columns or None, as_of=as_of, basis="at_T").head(1)
         if frame.empty:
             _tell_empty(store, settings, now, as_of)
         if chosen is not Format.TABLE:
-            _write(frame, chosen, out)
+            _write(frame, chosen, out, store)
         elif not frame.empty:
             print_range(frame, columns)
     finally:
@@ -128,7 +132,7 @@ def _tell_empty(store: Store, settings: Settings, now: datetime, as_of: datetime
     tell(f"[yellow]No feature row lies in that range:[/] {escape(advice)}")
 
 
-def _write(frame: pd.DataFrame, format_: Format, out: Path | None) -> None:
+def _write(frame: pd.DataFrame, format_: Format, out: Path | None, store: Store) -> None:
     try:
         if format_ is Format.PARQUET:
             assert out is not None  # noqa: S101 - checked with the options
@@ -136,12 +140,14 @@ def _write(frame: pd.DataFrame, format_: Format, out: Path | None) -> None:
         else:
             # Both spell a float64 so that it comes back with its own bits.
             _emit(frame.to_csv(index=False) if format_ is Format.CSV else _json(frame), out)
+        if out is not None:
+            write_receipt(frame, out, FileFormat(format_.value), store)
     except OSError as error:
         if out is None:
             raise
         raise CommandFailedError(f"cannot write {out}: {error.strerror or error}") from error
     if out is not None:
-        tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}")
+        tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}, a receipt beside it")
 
 
 def _write_parquet(frame: pd.DataFrame, out: Path) -> None:

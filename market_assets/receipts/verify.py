@@ -75,8 +75,8 @@ class Verdict:
     def summary(self) -> str:
         """One sentence on what was done."""
         return (
-            f"{self.lines:,} lines; {self.recomputed:,} feature rows and correlations computed again from "
-            f"{self.versions:,} versions of bars and actions."
+            f"{_counted(self.lines, 'line')}; {_counted(self.recomputed, 'row')} of features and correlations computed "
+            f"again from {_counted(self.versions, 'version')} of bars and actions."
         )
 
 
@@ -89,7 +89,7 @@ class _Effect:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.column} in {len(self.lines)} line(s), {self.text}"
+        return f"{self.column} in {_counted(len(self.lines), 'line')}, {self.text}"
 
 
 def verify_receipt(path: Path | str, store: Store, catalogue: Catalogue | None = None) -> Verdict:
@@ -210,9 +210,7 @@ class _Verification:
             if name not in unsound:
                 effects.append(_Effect(name, lines, f"first line {lines[0]}: exported {first}"))
             elif agrees:
-                detail = (
-                    f"of {self.path.name} is not what was exported in {len(lines)} line(s), first line {lines[0]}: "
-                )
+                detail = f"of {self.path.name} is not what was exported in {_counted(len(lines), 'line')}, first line {lines[0]}: "
                 self._find("file", f"column {name}", f"{detail}in the file {first}")
             else:
                 rest = (
@@ -278,12 +276,18 @@ class _Verification:
                 why = "; see the stored rows that differ"
             else:
                 why = "; every bar is as it was: the machine or a library computes differently"
-            self._find("value", f"column {one.column}", f"differs in {len(one.lines)} line(s), {one.text}{why}")
+            self._find(
+                "value", f"column {one.column}", f"differs in {_counted(len(one.lines), 'line')}, {one.text}{why}"
+            )
         if not effects:
             self.notes += [f"{reason}, and the values are the same" for reason in reasons]
 
     def _find(self, kind: str, subject: str, detail: str) -> None:
         self.findings.append(Finding(kind, subject, detail))
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _pair(one: pd.Series, two: pd.Series, line: int) -> str:
