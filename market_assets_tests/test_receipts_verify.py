@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import struct
 from contextlib import closing
@@ -185,19 +186,20 @@ def test_a_changed_feature_row_is_named(own_story: FeatureLog, export: Path) -> 
     statement = "UPDATE ml_features SET ml_qqq_price = ml_qqq_price + 1 WHERE observed_at = ?"
     assert run(own_story, statement, ROW_US + 1_800_000_000) == 1
     verdict = verify(export, own_story)
-    assert told(verdict) == [("row", "ml_qqq_price at 2026-03-03T16:00Z")]
-    assert "and its bars give" in verdict.findings[0].detail
+    assert told(verdict) == [("row", "feature row 2026-03-03T16:00Z")]
+    assert re.search(r"ml_qqq_price is stored as \S+ and computed as \S+$", verdict.findings[0].detail)
 
 
 @pytest.mark.parametrize(
-    "change", ["known_from = known_from + 900000000", "origin = 'backfill'", "read_as_of = read_as_of - 1"]
+    "change", ["known_from = known_from + 900000000", "origin = 'backfill'", "read_as_of = read_as_of + 1"]
 )
 def test_a_feature_row_is_named_if_it_says_something_else_of_itself(
     own_story: FeatureLog, export: Path, change: str
 ) -> None:
     statement = f"UPDATE ml_features SET {change} WHERE observed_at = ?"  # noqa: S608
     assert run(own_story, statement, ROW_US + 1_800_000_000) == 1
-    assert ("row", "feature row 2026-03-03T16:00Z") in told(verify(export, own_story))
+    found = {finding.subject: finding.detail for finding in verify(export, own_story).findings}
+    assert "when it was stored, why, or from what" in found["feature row 2026-03-03T16:00Z"]
 
 
 def test_a_feature_row_that_is_gone_is_named_with_the_lines_it_changes(own_story: FeatureLog, export: Path) -> None:
@@ -214,7 +216,9 @@ def test_a_changed_correlation_is_named(own_story: FeatureLog, correlations: Pat
         "UPDATE crypto_correlations SET correlation = 0.5 WHERE ticker='QQQ' AND sessions=20 AND session='2026-03-02'"
     )
     assert run(own_story, statement) == 1
-    assert told(verify(correlations, own_story)) == [("row", "correlation of BTC with QQQ at 2026-03-02")]
+    (finding,) = verify(correlations, own_story).findings
+    assert finding.subject == "correlation of BTC with QQQ 2026-03-02T21:00Z"
+    assert "it is stored as 0.5 and computed as " in finding.detail
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -249,6 +253,27 @@ def test_a_file_that_was_only_written_anew_is_identical(own_story: FeatureLog, e
     verdict = verify(export, own_story)
     assert verdict.identical
     assert verdict.notes == ("set.csv was written anew since the export; every value in it is the same",)
+
+
+def test_lines_in_another_order_or_at_other_times_are_told(own_story: FeatureLog, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    own_story.client.to_csv(own_story.client.history("2026-03-03", features=["ml_qqq_price"]), path)
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame.iloc[::-1].to_csv(path, index=False)
+    assert [str(finding) for finding in verify(path, own_story).findings] == [
+        "file rows.csv has values that the log has, too, but not those exported: other lines, or in another order"
+    ]
+    frame.loc[3, "observed_at"] = "2026-03-03 01:31:00+00:00"
+    frame.to_csv(path, index=False)
+    subjects = [finding.subject for finding in verify(path, own_story).findings]
+    assert "line 3" in subjects
+
+
+def test_a_feature_that_the_program_has_no_more_is_told(own_story: FeatureLog, export: Path) -> None:
+    verdict = verify(export, own_story, Catalogue(own_story.universe, ()))
+    assert told(verdict) == [("value", "column ml_risk_on_ratio")]
+    assert "this program has no such feature" in verdict.findings[0].detail
+    assert "stored rows were not compared" in verdict.notes[0]
 
 
 # --- what surrounds it ------------------------------------------------------------------------------------------------

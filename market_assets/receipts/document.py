@@ -109,7 +109,7 @@ def make_receipt(
         "coverage": _coverage(frame, grounds),
         "request": request.to_json(),
         "columns": columns,
-        "served": written_down(grounds.served()),
+        "served": {"columns": list(grounds.material.rows.names)} | written_down(grounds.served()),
         "bars": basement.to_json() | LogVersions.read(store, basement).fingerprints(),
     }
 

@@ -31,6 +31,7 @@ from market_assets.errors import ReceiptError
 from market_assets.features import FEATURE_LOOKBACK_DAYS
 from market_assets.maths.arrays import instants_us
 from market_assets.receipts.bars import Basement
+from market_assets.receipts.hashes import float_bits
 from market_assets.receipts.prints import Series, text_words
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from market_assets.client.columns import Catalogue
     from market_assets.client.datasets import Material
     from market_assets.client.request import Request
-    from market_assets.maths.arrays import IntArray
+    from market_assets.maths.arrays import BoolArray, IntArray
     from market_assets.store import Store
 
 OBSERVED_AT = "observed_at"
@@ -92,6 +93,13 @@ class Grounds:
         return self.observed_us if self.entities is None else self.entities.at_us
 
     @property
+    def in_log(self) -> BoolArray:
+        """Which lines of a history the log has a feature row for; all, unless file or log have been changed."""
+        if self.entities is not None:
+            return np.ones(len(self.entities.at_us), dtype=np.bool_)
+        return np.asarray(np.isin(self.observed_us, self.material.rows.observed_us), dtype=np.bool_)
+
+    @property
     def read_as_of_us(self) -> IntArray:
         """Watermark that each of `rows` was computed at, microseconds UTC; the smallest int64 where it is not known."""
         return np.asarray(self.material.rows.extra[_READ_AS_OF][self.rows], dtype=np.int64)
@@ -121,33 +129,33 @@ class Grounds:
         return Basement(from_us(at), {name: windows[name] for name in sorted(windows)})
 
     def served(self) -> list[Series]:
-        """Return what decides which rows are shown: when each was stored, why, and what it was computed from."""
+        """Return the stored rows that are shown, with what each says of itself: when it was stored, why, from what."""
         log, rows = self.material.rows, self.rows
-        texts = [text_words(pd.Series(log.extra[name][rows])) for name in ("origin", "basis", "feature_version")]
-        shown = [
-            Series.of("feature row", log.observed_us[rows], log.known_from_us[rows], self.read_as_of_us, *texts),
-        ]
+        words = [text_words(pd.Series(log.extra[name][rows])) for name in ("origin", "basis", "feature_version")]
+        words += [log.known_from_us[rows], self.read_as_of_us, *map(float_bits, log.matrix[:, rows])]
+        shown = [Series.of("feature row", log.observed_us[rows], *words)]
         for (crypto, ticker), positions in self.sessions.items():
-            correlation = self.material.correlations[crypto][ticker]
-            times = (correlation.observed_us[positions], correlation.known_from_us[positions])
-            shown.append(Series.of(f"correlation of {crypto} with {ticker}", *times))
+            one = self.material.correlations[crypto][ticker]
+            told = (one.known_from_us[positions], float_bits(one.value[positions]))
+            shown.append(Series.of(correlation_name(crypto, ticker), one.observed_us[positions], *told))
         return shown
 
     def rebuilt(self, material: Material | None = None) -> pd.DataFrame:
-        """Return the columns that the client puts into this data set, line by line, from `material` or as stored."""
+        """Return what the client puts into the lines that are `in_log`, from `material` or as stored."""
         material = material or self.material
         if self.entities is not None:
             return training_set(material, self.entities, self.catalogue)
-        frame = history(material, self.catalogue)
-        rows = np.searchsorted(material.rows.observed_us, self.observed_us)
-        rows = np.minimum(rows, max(len(frame) - 1, 0))
-        if len(self.observed_us) and (len(frame) == 0 or (material.rows.observed_us[rows] != self.observed_us).any()):
-            raise ReceiptError("the file has lines at times at which the log has no feature row")
-        return frame.iloc[rows].reset_index(drop=True)
+        rows = np.searchsorted(material.rows.observed_us, self.observed_us[self.in_log])
+        return history(material, self.catalogue).iloc[rows].reset_index(drop=True)
 
     def rebuilt_names(self, frame: pd.DataFrame) -> list[str]:
         """Return the columns of `frame` that the log can rebuild; the others are the entities' own."""
         return _rebuilt_names(frame, self.request)
+
+
+def correlation_name(crypto: str, ticker: str) -> str:
+    """Return what the correlations of a pair are called in a receipt and in a verdict."""
+    return f"correlation of {crypto} with {ticker}"
 
 
 def feature_window(observed_us: IntArray, catalogue: Catalogue) -> tuple[datetime, datetime]:

@@ -5,7 +5,7 @@ Belongs here: what is compared with what, and telling why it differs. Does not b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,13 @@ from market_assets.client.columns import Catalogue
 from market_assets.client.request import Request
 from market_assets.receipts.bars import Basement, LogVersions
 from market_assets.receipts.document import code_version, file_hash, file_path, read_file, read_receipt
-from market_assets.receipts.grounds import Grounds
+from market_assets.receipts.grounds import Grounds, correlation_name
 from market_assets.receipts.hashes import Kind, column_hash, differing, float_bits
 from market_assets.receipts.prints import ADDED, CHANGED, MISSING, differences
 from market_assets.receipts.recompute import recomputed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -89,7 +89,7 @@ class _Effect:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.column} in {_counted(len(self.lines), 'line')}, {self.text}"
+        return f"{self.column} in {self.text}"
 
 
 def verify_receipt(path: Path | str, store: Store, catalogue: Catalogue | None = None) -> Verdict:
@@ -116,7 +116,7 @@ class _Verification:
 
     def verdict(self) -> Verdict:
         """Compare everything."""
-        request = Request.from_json(self.receipt["request"])
+        request = self._request()
         self._compare_database(request)
         frame = read_file(self.path, self.receipt)
         unsound = self._compare_file(frame)
@@ -126,9 +126,9 @@ class _Verification:
         if self._can_be_rebuilt(frame):
             grounds = Grounds.of(self.store, frame, request, self.catalogue)
             remade = recomputed(self.store, grounds, versions)
-            effects = self._compare_values(frame, unsound, grounds.rebuilt(remade))
+            effects = self._compare_values(frame, unsound, grounds, grounds.rebuilt(remade))
             unexplained = self._tell_bars(changes, effects, grounds)
-            rows = self._compare_rows(grounds, remade, changes)
+            rows = self._compare_rows(grounds, remade)
             self._tell_unexplained(unexplained, stored_differ=rows)
             counted = len(grounds.rows) + sum(len(shown) for shown in grounds.sessions.values())
         else:
@@ -137,6 +137,14 @@ class _Verification:
         return Verdict(tuple(self.findings), tuple(self.notes), len(frame), counted, total)
 
     # --- what surrounds the data set ----------------------------------------------------------------------------------
+
+    def _request(self) -> Request:
+        """Return how the data set was made, without features that this program does not have any more."""
+        request = Request.from_json(self.receipt["request"])
+        for name in request.features:
+            if name not in self.catalogue.names:
+                self._find("value", f"column {name}", "cannot be computed again: this program has no such feature")
+        return replace(request, features=tuple(name for name in request.features if name in self.catalogue.names))
 
     def _compare_database(self, request: Request) -> None:
         source, then = self.store.source(), self.receipt["source"]
@@ -151,7 +159,7 @@ class _Verification:
         changed = [
             name
             for name, then in self.receipt["definitions"].items()
-            if name not in self.catalogue.names or self.catalogue.definition(name) != then
+            if name in self.catalogue.names and self.catalogue.definition(name) != then
         ]
         then, now = self.receipt["code"], code_version()
         told = [f"the definition of {name} has changed" for name in changed]
@@ -195,28 +203,36 @@ class _Verification:
 
     # --- the values ---------------------------------------------------------------------------------------------------
 
-    def _compare_values(self, frame: pd.DataFrame, unsound: set[str], rebuilt: pd.DataFrame) -> list[_Effect]:
+    def _compare_values(
+        self, frame: pd.DataFrame, unsound: set[str], grounds: Grounds, rebuilt: pd.DataFrame
+    ) -> list[_Effect]:
         """Return where the rebuilt columns are not what was exported; findings where only the file is not."""
-        effects = []
+        for line in np.flatnonzero(~grounds.in_log).tolist():
+            at = from_us(int(grounds.observed_us[line]))
+            self._find("row", f"line {line}", f"has no feature row at {at:%Y-%m-%dT%H:%M:%SZ} in the log")
+        frame = frame[grounds.in_log]
+        effects, others = [], []
         for column in self.receipt["columns"]:
             name, kind = column["name"], Kind(column["kind"])
-            if column["role"] != "rebuilt" or name not in frame.columns:
+            if name not in grounds.rebuilt_names(frame) or column["role"] == "own":
                 continue
             agrees = column_hash(rebuilt[name], kind) == column["sha256"]
             if agrees and name not in unsound:
                 continue
-            lines = np.flatnonzero(differing(frame[name], rebuilt[name], kind)).tolist()
-            first = _pair(frame[name], rebuilt[name], lines[0]) if lines else ""
-            if name not in unsound:
-                effects.append(_Effect(name, lines, f"first line {lines[0]}: exported {first}"))
-            elif agrees:
-                detail = f"of {self.path.name} is not what was exported in {_counted(len(lines), 'line')}, first line {lines[0]}: "
-                self._find("file", f"column {name}", f"{detail}in the file {first}")
+            lines = [int(line) for line in np.flatnonzero(differing(frame[name], rebuilt[name], kind))]
+            if not lines:
+                others.append(name)
+                continue
+            first = f"{_counted(len(lines), 'line')}, first line {lines[0]}: "
+            pair = _pair(frame[name], rebuilt[name], lines[0])
+            if name in unsound:
+                detail = f"of {self.path.name} is not what was exported in {first}in the file {pair}"
+                self._find("file", f"column {name}", detail if agrees else f"{detail}, which was not exported either")
             else:
-                rest = (
-                    f"first line {lines[0]}: in the file {first}" if lines else "it agrees with the file's other lines"
-                )
-                self._find("file", f"column {name}", f"of {self.path.name} is not what was exported; {rest}")
+                effects.append(_Effect(name, lines, f"{first}exported {pair}"))
+        if others and not self.findings:
+            detail = "has values that the log has, too, but not those exported: other lines, or in another order"
+            self._find("file", f"file {self.path.name}", detail)
         return effects
 
     def _tell_bars(
@@ -234,51 +250,33 @@ class _Verification:
 
     # --- the stored rows ----------------------------------------------------------------------------------------------
 
-    def _compare_rows(self, grounds: Grounds, remade: Material, changes: Sequence[LogChange]) -> bool:
-        """Find stored feature rows and correlations that are not what the receipt or the bars say."""
-        found = len(self.findings)
-        for change in differences(self.receipt["served"], grounds.served()):
-            at = from_us(change.at_us)
-            detail = f"{_WHAT[change.what]}: when it was stored, why, or what it was computed from"
-            self._find("row", f"{change.series} {at:%Y-%m-%dT%H:%MZ}", detail)
-        blamed = {change.ticker for change in changes}  # what they do has been told
-        stored, again, rows = grounds.material.rows, remade.rows, grounds.rows
-        for number, name in enumerate(stored.names):
-            if not blamed & set(self.catalogue.tickers_of(name)):
-                times = [f"{from_us(at):%Y-%m-%dT%H:%MZ}" for at in stored.observed_us[rows].tolist()]
-                self._compare_stored(name, times, stored.matrix[number, rows], again.matrix[number, rows])
-        for (crypto, ticker), shown in grounds.sessions.items():
-            if not blamed & {crypto, ticker}:
-                log, values = (one.correlations[crypto][ticker] for one in (grounds.material, remade))
-                name = f"correlation of {crypto} with {ticker}"
-                self._compare_stored(
-                    name, log.session[shown].astype(str).tolist(), log.value[shown], values.value[shown]
-                )
+    def _compare_rows(self, grounds: Grounds, remade: Material) -> bool:
+        """Find stored feature rows and correlations that are not what the receipt says; return whether there are."""
+        if self.receipt["served"]["columns"] != list(grounds.material.rows.names):
+            self.notes.append("this program reads other columns for these features: stored rows were not compared")
+            return False
+        values = dict(_stored_and_computed(grounds, remade))
+        changes = differences(self.receipt["served"], grounds.served())
+        for change in changes:
+            does = []
+            for name, stored, computed in values.get(change.series, ()) if change.position is not None else ():
+                one, two = (float(column[change.position]) for column in (stored, computed))
+                if float_bits(np.array([one])) != float_bits(np.array([two])):
+                    does.append(f"{name} is stored as {one!r} and computed as {two!r}")
+            told = "; ".join(does) or "its values are those of its bars: when it was stored, why, or from what"
+            subject = f"{change.series} {from_us(change.at_us):%Y-%m-%dT%H:%MZ}"
+            self._find("row", subject, _WHAT[change.what] + ("" if change.what == MISSING else f"; {told}"))
         unstamped = int((grounds.read_as_of_us == np.iinfo(np.int64).min).sum())
         if unstamped:
             self.notes.append(f"{unstamped} feature rows do not say what they were computed from; taken as stored")
-        return len(self.findings) > found
-
-    def _compare_stored(self, name: str, times: Sequence[str], stored: FloatArray, again: FloatArray) -> None:
-        differ = np.flatnonzero(float_bits(stored) != float_bits(again)).tolist()
-        if differ:
-            first = differ[0]
-            detail = f"is stored as {float(stored[first])!r}, and its bars give {float(again[first])!r}"
-            more = f" ({len(differ)} rows like this)" if len(differ) > 1 else ""
-            self._find("row", f"{name} at {times[first]}", f"{detail}{more}")
+        return bool(changes)
 
     def _tell_unexplained(self, effects: Sequence[_Effect], *, stored_differ: bool) -> None:
         reasons = self._definition_changes()
+        causes = [*reasons, *(["see the stored rows that differ"] if stored_differ else [])]
+        why = ", and ".join(causes) or "every bar is as it was: the machine or a library computes differently"
         for one in effects:
-            if reasons:
-                why = f"; {', and '.join(reasons)}"
-            elif stored_differ:
-                why = "; see the stored rows that differ"
-            else:
-                why = "; every bar is as it was: the machine or a library computes differently"
-            self._find(
-                "value", f"column {one.column}", f"differs in {_counted(len(one.lines), 'line')}, {one.text}{why}"
-            )
+            self._find("value", f"column {one.column}", f"differs in {one.text}; {why}")
         if not effects:
             self.notes += [f"{reason}, and the values are the same" for reason in reasons]
 
@@ -288,6 +286,18 @@ class _Verification:
 
 def _counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _stored_and_computed(
+    grounds: Grounds, remade: Material
+) -> Iterator[tuple[str, list[tuple[str, FloatArray, FloatArray]]]]:
+    """Return by series of `Grounds.served` each of its columns: name, stored values, computed ones."""
+    log, rows = grounds.material.rows, grounds.rows
+    matrices = (log.matrix[:, rows], remade.rows.matrix[:, rows])
+    yield "feature row", list(zip(log.names, *matrices, strict=True))
+    for (crypto, ticker), shown in grounds.sessions.items():
+        stored, computed = (one.correlations[crypto][ticker].value[shown] for one in (grounds.material, remade))
+        yield correlation_name(crypto, ticker), [("it", stored, computed)]
 
 
 def _pair(one: pd.Series, two: pd.Series, line: int) -> str:
