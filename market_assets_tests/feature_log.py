@@ -75,12 +75,13 @@ class FeatureLog:
 
     @classmethod
     def open(
-        cls, path: Path, universe: Universe, bars: pd.DataFrame, actions: pd.DataFrame | None = None
+        cls, where: Path | str, universe: Universe, bars: pd.DataFrame, actions: pd.DataFrame | None = None
     ) -> FeatureLog:
-        """Make a database at `path`."""
+        """Make a SQLite database at a path, or the tables in the empty one at a URL."""
         clock = ManualClock(datetime.fromisoformat("2020-01-01T00:00+00:00"))
         columns = feature_columns(universe, _indicators_of(universe))
-        store = Store.connect(f"sqlite:///{path}", clock=clock, feature_columns=columns)
+        url = where if isinstance(where, str) else f"sqlite:///{where}"
+        store = Store.connect(url, clock=clock, feature_columns=columns)
         store.migrate()
         return cls(store, clock, universe, bars, action_frame("QQQ") if actions is None else actions)
 
@@ -189,7 +190,7 @@ STORY_BEGAN = datetime.fromisoformat("2026-03-03T14:01+00:00")
 STORY_SPLIT, STORY_EX_DATE = 4.0, date(2026, 3, 5)
 
 
-def tell_story(path: Path) -> FeatureLog:
+def tell_story(where: Path | str) -> FeatureLog:
     """Live through three days in which everything happens that a log of versions is for.
 
     3 March: from 14:00 on live, the days before backfilled. QQQ's bar of 14:45 is late by half an hour; no collection
@@ -206,7 +207,7 @@ def tell_story(path: Path) -> FeatureLog:
     after = (bars["ticker"] == "QQQ") & (bars["bar_start"] >= pd.Timestamp(STORY_EX_DATE, tz="UTC"))
     bars.loc[after, ["open", "high", "low", "close"]] /= STORY_SPLIT
     actions = action_frame("QQQ", [("split", STORY_EX_DATE.isoformat(), STORY_SPLIT)])
-    log = FeatureLog.open(path, STORY, bars, actions)
+    log = FeatureLog.open(where, STORY, bars, actions)
 
     def at(text: str) -> datetime:
         return datetime.fromisoformat(f"2026-03-{text}+00:00")
