@@ -18,7 +18,6 @@ from market_assets.row_texts import notes, null_reasons
 from market_assets.store.tables import ML_FEATURES
 
 if TYPE_CHECKING:
-
     from market_assets.store import Store
     from market_assets.universe import Universe
 

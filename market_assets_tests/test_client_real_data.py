@@ -132,7 +132,9 @@ def test_training_sets_on_real_bars_equal_those_of_a_walk_over_the_log(
     edges = pd.DatetimeIndex(stored[stored > BEGAN].unique())
     anywhere = pd.DatetimeIndex(start + pd.to_timedelta(seconds, unit="s"))
     times = pd.DatetimeIndex(anywhere.append([edges, edges - pd.Timedelta("1us")]))
-    entities = pd.DataFrame({"timestamp": times.as_unit("us"), "symbol": np.where(np.arange(len(times)) % 4 == 0, "SOL", "BTC")})
+    entities = pd.DataFrame(
+        {"timestamp": times.as_unit("us"), "symbol": np.where(np.arange(len(times)) % 4 == 0, "SOL", "BTC")}
+    )
     entities = entities.sample(frac=1.0, random_state=1)
     names = [*log.catalogue.features, "ml_arkk_correlation"]
     frame = log.client.training_set(entities, features=names, vintage=vintage)

@@ -167,8 +167,8 @@ def _bars(
     lags = {ticker.name: ticker.feed_lag for ticker in universe}
     available = first["bar_end"] + pd.to_timedelta(first["ticker"].map(lags).fillna(timedelta(0)))
     delay = first[KNOWN_FROM] - available
-    late = (delay > late_after).to_numpy()
-    late &= (available >= began).to_numpy() if began is not None else False
+    collecting = np.zeros(len(first), dtype=np.bool_) if began is None else (available >= began).to_numpy()
+    late = collecting & (delay > late_after).to_numpy()
     for row in np.flatnonzero((counts > 1) | gone | late).tolist():
         one, other = first.iloc[row], last.iloc[row]
         kind = "withdrawn" if gone[row] else "revised" if counts[row] > 1 else "late"
