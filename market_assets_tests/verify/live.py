@@ -1,0 +1,152 @@
+"""A collector without Dagster: the same fetch, store and feature functions as its runs, on a simulated market.
+
+Belongs here: driving collections the way the assets do. Does not belong here: assertions, Dagster, the market.
+"""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from market_assets.collection.build import build_indicator, read_ticker_logs
+from market_assets.collection.days import DayRange
+from market_assets.collection.session import CollectionSession
+from market_assets.columns import feature_columns
+from market_assets.settings import Settings
+from market_assets.sources.yahoo import YahooSource
+from market_assets.store import Store
+from market_assets.store.tables import ML_FEATURES
+from market_assets.universe import UNIVERSE, Universe
+from market_assets.verify.served import Definitions
+from market_assets_tests.fakes import indicators_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    import pandas as pd
+
+    from market_assets.clock import ManualClock
+    from market_assets.collection.write import ScopedWrite
+    from market_assets.store import CollectionRecord, WriteReport
+
+_RUNS = itertools.count(1)
+
+
+class LiveCollector:
+    """One deployment; `restart` is what a killed and started process would be."""
+
+    def __init__(
+        self,
+        server_url: str,
+        clock: ManualClock,
+        database_url: str,
+        *,
+        universe: Universe = UNIVERSE,
+        only_features: bool = False,
+        **settings: Any,
+    ) -> None:
+        """Open and migrate the database; `only_features` leaves out indicators, correlations and crypto rows."""
+        self.clock = clock
+        self._only_features = only_features
+        self.universe = universe
+        self.indicators = indicators_of(universe)
+        quick = {"yfinance_request_delay": 0.0, "yahoo_attempts": 1, "yahoo_backoff_seconds": 600.0}
+        self.settings = Settings.load(
+            **{"yahoo_base_url": server_url, "database_url": database_url, **quick, **settings}
+        )
+        self.definitions = Definitions(universe, self.indicators)
+        self.restart()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.close()
+
+    def restart(self) -> None:
+        """Begin anew from what is in the database."""
+        columns = feature_columns(self.universe, self.indicators)
+        if hasattr(self, "store"):
+            self.store.close()
+        self.store = Store.connect(self.settings.sqlalchemy_url, clock=self.clock, feature_columns=columns)
+        self.store.migrate()
+        self.source = YahooSource(
+            clock=self.clock, base_url=self.settings.yahoo_base_url, timeout=timedelta(seconds=20)
+        )
+
+    def collect(self, first: Any = None, last: Any = None, *, kind: str = "tick") -> CollectionRecord:
+        """Collect one day (default: today) or a range of days at the clock's instant, as one run does."""
+        days = DayRange(first or self.clock.now().date(), last or first or self.clock.now().date())
+        session = self._session(kind)
+        names = [ticker.name for ticker in self.universe]
+        with session.recorded(days):
+            session.expect_features()
+            for ticker in self.universe:
+                outcome = session.collect(ticker, days, names)
+                if outcome.write is not None:
+                    self._write(outcome.write)
+                    session.stored(ticker)
+            self._derive(session, days)
+        return self._record(session)
+
+    def rebuild(self, days: Iterable[Any]) -> None:
+        """Compute the feature days again that are marked as stale, as the nightly run does."""
+        for day in sorted(days):
+            session = self._session("rebuild")
+            with session.recorded(DayRange(day, day)):
+                session.expect_features()
+                self._derive(session, DayRange(day, day))
+
+    def rows(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
+        """Return the stored feature rows by observation time."""
+        return self.store.read(ML_FEATURES, start=start, end=end).set_index("observed_at")
+
+    def _session(self, kind: str) -> CollectionSession:
+        return CollectionSession(
+            store=self.store,
+            source_factory=lambda: self.source,
+            settings=self.settings,
+            universe=self.universe,
+            indicators=self.indicators,
+            clock=self.clock,
+            run_id=f"run-{next(_RUNS)}",
+            kind=kind,
+        )
+
+    def _derive(self, session: CollectionSession, days: DayRange) -> None:
+        features = session.features(days)
+        self._write(features)
+        session.features_written(days, features)
+        if self._only_features:
+            return
+        for indicator in self.indicators:
+            window = days.widened(indicator.lookback_days)
+            with self.store.snapshot() as snapshot:
+                inputs = [self.universe[name] for name in indicator.inputs]
+                logs = read_ticker_logs(snapshot, inputs, window.start, window.end)
+                read_as_of = snapshot.watermark
+            self._write(
+                build_indicator(
+                    indicator,
+                    logs,
+                    days,
+                    session.now,
+                    read_as_of=read_as_of,
+                    interval_minutes=self.settings.collection_interval_minutes,
+                )
+            )
+        self._write(session.correlations(days))
+        self._write(session.crypto_rows(days))
+
+    def _write(self, write: ScopedWrite) -> WriteReport:
+        return self.store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at)
+
+    def _record(self, session: CollectionSession) -> CollectionRecord:
+        record = self.store.runs.collection(session.run_id)
+        if record is None:
+            raise LookupError(session.run_id)
+        return record
