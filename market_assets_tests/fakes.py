@@ -77,7 +77,7 @@ class TimedRequests(list[RecordedRequest]):
 class Collected:
     """What one run did."""
 
-    result: dg.ExecuteInProcessResult
+    result: dg.ExecuteInProcessResult | dg.JobExecutionResult
     record: CollectionRecord | None
     #: chart requests that reached the server
     requests: list[RecordedRequest]
@@ -141,6 +141,15 @@ class Collected:
     def asked(self) -> set[tuple[str, str]]:
         """Return the distinct (symbol, interval) asked for."""
         return {(str(one.symbol), str(one.interval)) for one in self.requests}
+
+
+#: collectors whose job is being resumed: Dagster makes the job again by calling `job_to_resume`
+_RESUMING: dict[str, Collector] = {}
+
+
+def job_to_resume(name: str) -> dg.JobDefinition:
+    """Return the collect job of the collector that goes on."""
+    return _RESUMING[name].definitions.resolve_job_def(COLLECT_JOB)
 
 
 class Collector:
@@ -231,6 +240,24 @@ class Collector:
             run_config=_QUIET,
             raise_on_error=False,
         )
+        requests = [one for one in self.server.requests[since:] if one.symbol is not None]
+        return Collected(result, self.store.runs.collection(result.run_id), requests)
+
+    def go_on_from(self, failed: Collected) -> Collected:
+        """Run again what failed in `failed` and what came after it, as the UI's "from failure" does."""
+        since = len(self.server.requests)
+        run = self.instance.get_run_by_id(failed.result.run_id)
+        assert run is not None
+        name = run.run_id  # Dagster keeps what it made, by these arguments
+        _RESUMING[name] = self
+        with dg.execute_job(
+            dg.build_reconstructable_job("market_assets_tests.fakes", "job_to_resume", (name,)),
+            instance=self.instance,
+            tags=dict(run.tags),
+            reexecution_options=dg.ReexecutionOptions.from_failure(run.run_id, self.instance),
+        ) as result:
+            pass
+        # the collection has ended only now, with the resources
         requests = [one for one in self.server.requests[since:] if one.symbol is not None]
         return Collected(result, self.store.runs.collection(result.run_id), requests)
 

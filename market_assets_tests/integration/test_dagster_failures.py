@@ -213,8 +213,12 @@ def test_a_collection_whose_database_failed_is_never_reported_as_done(
 
     with collector.store.database.engine.begin() as connection:
         connection.execute(sa.text("DROP TRIGGER refuse"))
-    again = collector.collect()
+    again = collector.go_on_from(tick)
     assert again.status == "ok"
+    # only what is left runs and is asked for
+    assert {request.symbol for request in again.requests} == ({"HYG"} if table == "market_bars" else set())
+    assert again.materialized.keys() & {"ticker/QQQ", "tick"} == set()
+    assert again.materialized["crypto_ml_features_materialized"] == [TODAY.isoformat()]
     assert collector.row(HALF_PAST)[list(collector.columns)].notna().all()
 
 
