@@ -194,8 +194,8 @@ def tell_story(where: Path | str) -> FeatureLog:
     """Live through three days in which everything happens that a log of versions is for.
 
     3 March: from 14:00 on live, the days before backfilled. QQQ's bar of 14:45 is late by half an hour; no collection
-    from 16:30 to 18:30, made up for at 18:31. 4 March: the day before is read again, and HYG's bar of 15:15 revised.
-    5 March: QQQ is split four to one.
+    from 16:30 to 18:30, made up for at 18:31. 4 March: the day before is read again; HYG's bar of 15:15 and Bitcoin's
+    of 20:45, which the day's correlations stand on, are revised. 5 March: QQQ is split four to one.
     """
     bars = made_up_bars(
         [ticker.name for ticker in STORY],
@@ -222,6 +222,7 @@ def tell_story(where: Path | str) -> FeatureLog:
     log.ticks(at("03T18:30"), at("03T20:00"))
     log.tick(at("04T00:01"), date(2026, 3, 3), date(2026, 3, 4))
     log.revise("HYG", "15m", "2026-03-03T15:15Z", close=81.25, high=81.5)
+    log.revise("BTC", "15m", "2026-03-03T20:45Z", close=66_000.0)
     log.tick(at("04T01:01"), date(2026, 3, 3), date(2026, 3, 4))
     log.tick(at("05T14:01"), date(2026, 3, 4), date(2026, 3, 5))
     log.ticks(at("05T14:30"), at("05T16:00"))

@@ -170,10 +170,35 @@ def test_correlations_are_those_of_the_symbol_and_of_the_last_session_known(stor
     name = "ml_nasdaq_correlation"
     asked = entities(*["04T00:01:20", "04T00:01:21"] * 3, symbol=["BTC", "BTC", "btc-usd", "BTC/USDT", "DOGE", None])
     frame = story.client.training_set(asked, features=[name])
-    found = story.store.read(CRYPTO_CORRELATIONS, start=date(2026, 3, 2), end=date(2026, 3, 4))
-    monday, tuesday = found.query("ticker == 'QQQ' and sessions == 20")["correlation"]
+    with story.store.snapshot() as snapshot:
+        found = snapshot.versions(CRYPTO_CORRELATIONS, start=date(2026, 3, 2), end=date(2026, 3, 4))
+    monday, tuesday, _revised = found.query("ticker == 'QQQ' and sessions == 20")["correlation"]
     assert values(frame, name)[:4] == [monday, tuesday, monday, tuesday]
     assert np.isnan(values(frame, name)[4:]).all()
+
+
+def test_each_crypto_reference_has_its_own_correlations(tmp_path: Path) -> None:
+    names = ("QQQ", "BTC", "ETH")
+    log = FeatureLog.open(
+        tmp_path / "m.db", universe_of(*names), made_up_bars(names, "2026-01-20", "2026-03-01", "2026-03-04")
+    )
+    log.tick(datetime(2026, 3, 4, 0, 1, tzinfo=UTC), date(2026, 1, 20), date(2026, 3, 4))
+    stored = log.store.read(CRYPTO_CORRELATIONS, start=date(2026, 3, 3), end=date(2026, 3, 4)).query("sessions == 20")
+    asked = entities("04T00:01:01", "04T00:02", "04T00:02", "04T00:02", symbol=["ETH", "ETH", "BTC", "ETH-USD"])
+    got = values(log.client.training_set(asked, features=["ml_nasdaq_correlation"]), "ml_nasdaq_correlation")
+    by_crypto = dict(zip(stored["crypto"], stored["correlation"], strict=True))
+    assert got[1:] == [by_crypto["ETH"], by_crypto["BTC"], by_crypto["ETH"]]
+    assert by_crypto["ETH"] != by_crypto["BTC"]
+    log.store.close()
+
+
+def test_an_entity_long_after_the_last_row_still_gets_it(story: FeatureLog) -> None:
+    asked = entities(pd.Timestamp("2027-01-01", tz="UTC"), symbol="BTC")
+    names = [QQQ, "ml_nasdaq_correlation"]
+    frame = story.client.training_set(asked, features=names, ages=True)
+    assert values(frame) == [stored(story, "05T15:30")]
+    assert frame["ml_nasdaq_correlation"].notna().all()
+    assert frame["ml_qqq_price_age_minutes"].iloc[0] > 300 * 1440
 
 
 def test_the_age_of_each_value_is_told_on_request(story: FeatureLog) -> None:

@@ -18,6 +18,7 @@ from market_assets.features import compute_feature_rows
 from market_assets.indicators import INDICATORS, Indicator
 from market_assets.maths.arrays import instants_us
 from market_assets.metrics import TickerLog
+from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS
 from market_assets_tests.feature_log import STORY, STORY_EX_DATE, STORY_SPLIT, FeatureLog, made_up_bars, universe_of
 from market_assets_tests.market_frames import action_frame
 
@@ -72,8 +73,6 @@ def test_level_ratios_are_computed_again_from_the_rescaled_prices(story: Feature
 def test_rescaled_rows_have_the_bits_of_rows_computed_on_that_basis(story: FeatureLog) -> None:
     """Independent of the client: the maths, told that the bars had stood on the new basis all along."""
     read = story.store.read
-    from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS  # noqa: PLC0415
-
     logs = {}
     for ticker in STORY.features:
         bars = read(MARKET_BARS, series=[ticker.name])
@@ -129,6 +128,18 @@ def test_a_row_that_was_served_before_the_split_was_known_is_rescaled_by_it(tmp_
     rebuilt = client.history(at, at + pd.Timedelta("1us"), basis="at_T")["ml_qqq_price"].iloc[0]
     assert rebuilt == served / 4.0
     assert client.history(at, at + pd.Timedelta("1us"))["ml_qqq_price"].iloc[0] == rebuilt
+    log.store.close()
+
+
+def test_a_split_that_is_known_but_not_in_force_rescales_nothing(tmp_path: Path) -> None:
+    bars = made_up_bars(["QQQ"], "2026-02-20", "2026-03-03", "2026-03-05")
+    announced = action_frame("QQQ", [("split", "2026-03-05", 4.0)])
+    log = FeatureLog.open(tmp_path / "m.db", universe_of("QQQ"), bars, announced)
+    log.tick(datetime(2026, 3, 4, 15, 31, tzinfo=UTC), date(2026, 3, 3), date(2026, 3, 5))
+    assert len(log.store.read(CORPORATE_ACTIONS)) == 1
+    at_t, as_of = (log.client.history(basis=basis) for basis in ("at_T", "as_of"))
+    np.testing.assert_array_equal(at_t["ml_qqq_price"], as_of["ml_qqq_price"])
+    assert at_t["ml_qqq_price"].notna().any()
     log.store.close()
 
 
