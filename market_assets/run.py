@@ -89,10 +89,9 @@ def run_collection(
     Raises:
         SettingsError: DAGSTER_HOME cannot be used.
     """
-    ensure_dagster_home()
+    home = ensure_dagster_home()
     # A Dagster instance in PostgreSQL then stores what a run intends to materialize at once; SQLite knows no batches.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-    import dagster as dg
 
     from market_assets.automation.jobs import ACCEPT_DELETIONS_TAG, COLLECT_JOB, KIND_TAG
     from market_assets.definitions import build_definitions
@@ -107,7 +106,7 @@ def run_collection(
         tags[ACCEPT_DELETIONS_TAG] = "true"
     single = days.first == days.last
     run_id = str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance:
+    with _instance(home) as instance:
         try:
             stop.check()
             result = job.execute_in_process(
@@ -124,6 +123,20 @@ def run_collection(
             return RunOutcome(run_id, succeeded=False, record=store.runs.collection(run_id), interrupted=True)
     record = store.runs.collection(run_id)
     return RunOutcome(run_id, result.success, record, _failure(result.all_events), interrupted=stop.requested)
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
+    """Return the Dagster instance of `home`; raise SettingsError if its configuration or its files cannot be used."""
+    import dagster as dg
+
+    try:
+        return dg.DagsterInstance.get()
+    except Exception as error:
+        # A broken dagster.yaml shows itself in as many ways as it has parts.
+        raise SettingsError(
+            f"DAGSTER_HOME={home}: Dagster cannot use it; correct {home / 'dagster.yaml'} or name another directory. "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _failure(events: Sequence[dg.DagsterEvent]) -> str:

@@ -5,13 +5,14 @@ Belongs here: what a person sees of a collection. Does not belong here: the coll
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from market_assets.cli.console import errors, escape, program, say, tell
 from market_assets.cli.failures import bad_option
-from market_assets.cli.interrupts import run_stoppable
+from market_assets.cli.interrupts import collect_garbage, run_stoppable
 from market_assets.cli.log import load_settings
 from market_assets.cli.words import counted, without_request
 from market_assets.clock import SystemClock
@@ -71,6 +72,8 @@ def collect_with_progress(
         def work() -> RunOutcome:
             from market_assets.run import run_collection
 
+            import_module("market_assets.definitions")  # with Dagster
+            collect_garbage()
             return run_collection(
                 settings,
                 store,

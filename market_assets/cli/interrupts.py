@@ -10,6 +10,7 @@ arrives: the main thread waits for it, asks it to stop, and leaves without it if
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -91,6 +92,12 @@ def run_stoppable(work: Callable[[], _Result], stop: Stop, message: str) -> _Res
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def collect_garbage() -> None:
+    """Look for garbage from now on, but not among what was imported: for a command that goes on for long."""
+    gc.freeze()
+    gc.enable()
 
 
 def leave(status: int) -> NoReturn:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from market_assets.cli.console import escape, program, tell
 from market_assets.cli.failures import CommandFailedError, bad_option
-from market_assets.cli.interrupts import Interrupted
+from market_assets.cli.interrupts import Interrupted, collect_garbage
 from market_assets.clock import Clock, OffsetClock, SystemClock
 
 
@@ -27,6 +27,7 @@ def simulate(*, host: str, port: int, seed: int, now: datetime | None, latency_m
         tell(f"The Yahoo simulator answers on {url}; Ctrl-C stops it. In another terminal:")
         tell(f"  [cyan]YAHOO_BASE_URL={url} {escape(program())} collect[/]")
 
+    collect_garbage()
     try:
         serve_forever(
             clock, seed=seed, host=host, port=port, latency=timedelta(milliseconds=latency_ms), on_ready=ready

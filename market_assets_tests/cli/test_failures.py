@@ -154,3 +154,13 @@ def test_a_simulated_clock_outside_of_the_market_is_refused(run: Run) -> None:
     done = run("simulate", "--now", "1999-12-31")
     assert done.status == 2
     assert "the simulated market runs from 2016-01-04 to 2040-12-31" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_broken_dagster_yaml_is_named(run: Run, tmp_path: Path) -> None:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("event_log_storage: {module: nowhere, class: Nothing, config: {}}")
+    done = run("collect", DAGSTER_HOME=str(home), YAHOO_BASE_URL="http://127.0.0.1:1")
+    assert done.status == 2
+    assert f"DAGSTER_HOME={home}: Dagster cannot use it; correct {home / 'dagster.yaml'}" in done.err
+    assert len(done.err.splitlines()) == 1
