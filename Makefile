@@ -58,8 +58,9 @@ unit: $(STAMPS)/test  ## Unit tests: no server but the project's own simulator
 integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB where it is installed)
 	@$(BIN)/pytest -q -n 2 -m integration
 
-bench: $(STAMPS)/test  ## Cost of a tick, side by side with a plain script
+bench: $(STAMPS)/test  ## Cost of a tick beside a plain script, of a training set beside merge_asof
 	@$(BIN)/python -m benchmarks.tick
+	@$(BIN)/python -m benchmarks.training_set
 
 clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
