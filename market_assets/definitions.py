@@ -14,6 +14,8 @@ import dagster as dg
 from market_assets.assets.registry import build_assets
 from market_assets.automation.jobs import build_jobs
 from market_assets.automation.schedules import build_schedules
+from market_assets.checks.lookahead import build_lookahead_check
+from market_assets.checks.replayed import build_replay_check
 from market_assets.clock import Clock, SystemClock
 from market_assets.indicators import INDICATORS, Indicator
 from market_assets.partitions import daily_partitions
@@ -45,18 +47,23 @@ def build_definitions(
     settings = settings or Settings.load()
     configure_logging(settings.log_level)
     partitions = daily_partitions(settings)
+    clock = clock or SystemClock()
     with warnings.catch_warnings():
         # BackfillPolicy is marked beta in every release since 1.5; it is what makes a range of days one run.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=build_assets(universe, indicators, partitions),
+            asset_checks=[
+                build_lookahead_check(universe, indicators, clock),
+                build_replay_check(universe, indicators, clock),
+            ],
             jobs=build_jobs(),
             schedules=build_schedules(settings),
             resources=build_resources(
                 settings=settings,
                 universe=universe,
                 indicators=indicators,
-                clock=clock or SystemClock(),
+                clock=clock,
                 store=store,
                 source_factory=source_factory,
                 progress=progress,

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG
 from market_assets.calendars import to_us
+from market_assets.checks.fetched import FETCHED_CHECK
 from market_assets.collection.days import DayRange
 from market_assets.columns import feature_columns
 from market_assets.definitions import build_definitions
@@ -112,7 +113,8 @@ class Collected:
     @property
     def checks(self) -> dict[str, dg.AssetCheckEvaluation]:
         """Evaluations of `bars_were_fetched`, by ticker."""
-        return {one.asset_key.path[1]: one for one in self.result.get_asset_check_evaluations()}
+        evaluations = self.result.get_asset_check_evaluations()
+        return {one.asset_key.path[1]: one for one in evaluations if one.check_name == FETCHED_CHECK}
 
     def check_metadata(self, ticker: str) -> dict[str, Any]:
         """Return the plain metadata values of a ticker's check."""

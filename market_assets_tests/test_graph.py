@@ -40,6 +40,7 @@ INPUTS_BY_INDICATOR = {
 }
 TICKER_KEYS = {f"ticker/{name}" for names in TICKERS_BY_GROUP.values() for name in names}
 INDICATOR_KEYS = {f"indicator/{name}" for name in INPUTS_BY_INDICATOR}
+JOBS = ("collect", "rebuild_features", "replay")
 SAME_DAY = dg.TimeWindowPartitionMapping()
 LATER_KEYS = {"tick", "ml_features", "crypto_correlations", "crypto_ml_features_materialized"}
 
@@ -155,16 +156,27 @@ def test_every_ticker_has_the_check_that_it_was_fetched() -> None:
     }
 
 
+def test_the_feature_row_is_judged_by_every_run_and_replayed_by_a_job_of_its_own() -> None:
+    steps = {name: {node.name for node in definitions().resolve_job_def(name).nodes} for name in JOBS}
+    for name in ("collect", "rebuild_features"):
+        assert "ml_features_no_lookahead" in steps[name]
+        assert "ml_features_served_equals_replayed" not in steps[name]
+    assert steps["replay"] == {"ml_features_served_equals_replayed"}
+    checks = {one.name for one in graph().asset_check_keys if one.asset_key == key("ml_features")}
+    assert {"no_lookahead", "served_equals_replayed"} <= checks
+
+
 def test_jobs_select_everything_and_everything_derived() -> None:
     jobs = {job.name: job for job in definitions().resolve_all_job_defs() if not job.name.startswith("__")}
-    assert set(jobs) == {"collect", "rebuild_features"}
+    assert set(jobs) == set(JOBS)
     selected = {name: {"/".join(one.path) for one in job.asset_layer.selected_asset_keys} for name, job in jobs.items()}
     assert selected["collect"] == TICKER_KEYS | INDICATOR_KEYS | LATER_KEYS
     assert selected["rebuild_features"] == INDICATOR_KEYS | LATER_KEYS
+    assert selected["replay"] == set()
 
 
 def test_steps_run_in_one_process() -> None:
-    for name in ("collect", "rebuild_features"):
+    for name in JOBS:
         assert definitions().resolve_job_def(name).executor_def.name == "in_process"
 
 
@@ -177,6 +189,7 @@ def test_schedules_run_by_default_in_utc() -> None:
         "collect_tick": ("1,31 * * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "collect"),
         "settle": ("10 2 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "collect"),
         "rebuild_stale_features": ("40 2 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "rebuild_features"),
+        "replay": ("25 3 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "replay"),
     }
 
 

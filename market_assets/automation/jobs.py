@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from market_assets.checks.replayed import REPLAY_CHECK_KEY
+
 #: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart; absent: ad_hoc
 KIND_TAG = "market_assets/kind"
 #: tag by which a person accepts that a source withdrew more than a fifth of a closed day
@@ -14,20 +16,27 @@ ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
 
 COLLECT_JOB = "collect"
 REBUILD_JOB = "rebuild_features"
+REPLAY_JOB = "replay"
 
 
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
-    """Return `collect` (everything) and `rebuild_features` (everything that is derived from stored bars)."""
+    """Return `collect` (everything), `rebuild_features` (what is derived from stored bars) and `replay` (a proof)."""
     tickers = dg.AssetSelection.key_prefixes("ticker")
+    replayed = dg.AssetSelection.checks(REPLAY_CHECK_KEY)
     return [
         dg.define_asset_job(
             COLLECT_JOB,
-            selection=dg.AssetSelection.all(),
+            selection=dg.AssetSelection.all() - replayed,
             description="Fetch every ticker and compute everything derived, for one UTC day or a range of days.",
         ),
         dg.define_asset_job(
             REBUILD_JOB,
-            selection=dg.AssetSelection.all() - tickers,
+            selection=dg.AssetSelection.all() - tickers - replayed,
             description="Compute everything derived again from the stored bars, without asking the source.",
+        ),
+        dg.define_asset_job(
+            REPLAY_JOB,
+            selection=replayed,
+            description="Compute the rows served yesterday again from the log, as it was known then, and compare bits.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The schedules: ticks, the nightly settle run, the nightly rebuild of what revisions made stale.
+"""The schedules: ticks, the nightly settle run, the nightly rebuild of what revisions made stale, the nightly replay.
 
 Belongs here: cron lines and the days each evaluation asks for. Does not belong here: the runs themselves.
 """
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB, REPLAY_JOB
 from market_assets.clock import SystemClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
@@ -19,6 +19,7 @@ from market_assets.store import CollectionLock, Store
 #: 02:10 UTC: every venue but FX and crypto is shut or has just opened, and the last New York session is four hours old
 SETTLE_CRON = "10 2 * * *"
 REBUILD_CRON = "40 2 * * *"
+REPLAY_CRON = "25 3 * * *"
 
 #: from the request of a run to its first step: a pod is scheduled, an image pulled
 _START_UP = timedelta(minutes=10)
@@ -43,7 +44,7 @@ def tick_cron(interval_minutes: int, settle_minutes: int) -> str:
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """Return the three schedules; all run by default."""
+    """Return the four schedules; all run by default."""
 
     @dg.schedule(
         name="collect_tick",
@@ -90,7 +91,15 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         for days in ranges:
             yield _range_request(days, "rebuild")
 
-    return [collect_tick, settle, rebuild_stale_features]
+    replay = dg.ScheduleDefinition(
+        name="replay",
+        job_name=REPLAY_JOB,
+        cron_schedule=REPLAY_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Proves that the rows served yesterday come out of the log again, to the bit.",
+    )
+    return [collect_tick, settle, rebuild_stale_features, replay]
 
 
 def settle_days(now: datetime, settings: Settings) -> DayRange | None:
