@@ -33,7 +33,7 @@ __all__ = ["_real_time_simulator", "program", "quickstarted", "yahoo"]
 pytestmark = pytest.mark.integration
 
 #: seconds between a signal and the end of the process: three, and two more for a machine that runs other tests
-PROMPT = 5.0
+PROMPT = 20.0
 SAID = "Interrupted. What had been stored is whole; the next collection goes on from there."
 
 
