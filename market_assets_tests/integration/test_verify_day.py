@@ -73,7 +73,8 @@ def live_day(collector: LiveCollector, simulator: SimulatorServer, clock: Manual
     for number in range(48):
         at = DAY + number * HALF_HOUR + timedelta(minutes=1)
         clock.set(at)
-        changes.get(f"{at:%H:%M}", lambda: None)()
+        if change := changes.get(f"{at:%H:%M}"):
+            change()
         if OUTAGE[0] <= at < OUTAGE[1]:
             continue
         assert collector.collect().status in {"ok", "partial"}

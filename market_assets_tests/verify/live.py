@@ -57,7 +57,8 @@ class LiveCollector:
             **{"yahoo_base_url": server_url, "database_url": database_url, **quick, **settings}
         )
         self.definitions = Definitions(universe, self.indicators)
-        self.restart()
+        self.store = self._opened()
+        self.source = self._source()
 
     def __enter__(self) -> Self:
         return self
@@ -69,14 +70,18 @@ class LiveCollector:
 
     def restart(self) -> None:
         """Begin anew from what is in the database."""
+        self.store.close()
+        self.store = self._opened()
+        self.source = self._source()
+
+    def _opened(self) -> Store:
         columns = feature_columns(self.universe, self.indicators)
-        if hasattr(self, "store"):
-            self.store.close()
-        self.store = Store.connect(self.settings.sqlalchemy_url, clock=self.clock, feature_columns=columns)
-        self.store.migrate()
-        self.source = YahooSource(
-            clock=self.clock, base_url=self.settings.yahoo_base_url, timeout=timedelta(seconds=20)
-        )
+        store = Store.connect(self.settings.sqlalchemy_url, clock=self.clock, feature_columns=columns)
+        store.migrate()
+        return store
+
+    def _source(self) -> YahooSource:
+        return YahooSource(clock=self.clock, base_url=self.settings.yahoo_base_url, timeout=timedelta(seconds=20))
 
     def collect(self, first: Any = None, last: Any = None, *, kind: str = "tick") -> CollectionRecord:
         """Collect one day (default: today) or a range of days at the clock's instant, as one run does."""
