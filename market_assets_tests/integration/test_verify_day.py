@@ -23,6 +23,7 @@ from market_assets.verify.served import row_versions
 from market_assets_tests.verify.live import LiveCollector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from market_assets.clock import ManualClock
@@ -61,7 +62,7 @@ def live_day(collector: LiveCollector, simulator: SimulatorServer, clock: Manual
     first_hour = (utc("2025-11-19T14:30"), utc("2025-11-19T15:30"))
     wrong = Fault(kind=FaultKind.REVISED_BARS, symbol="HYG", start=first_hour[0], end=first_hour[1], factor=1.002)
     late = Fault(kind=FaultKind.LATE_BARS, symbol="QQQ", interval="15m", delay=timedelta(minutes=50))
-    changes = {
+    changes: dict[str, Callable[[], object]] = {
         "14:31": lambda: faults.update(late=simulator.faults.add(late), wrong=simulator.faults.add(wrong)),
         "15:31": lambda: simulator.faults.remove(faults["late"]),
         "18:31": collector.restart,
