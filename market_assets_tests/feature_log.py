@@ -114,7 +114,9 @@ class FeatureLog:
         """Compute and store the rows of the days."""
         self.clock.set(at + timedelta(seconds=20))
         days = DayRange(first or at.date(), last or first or at.date())
-        self.began = self.began or at
+        if self.began is None:
+            self.began = at
+            self.store.runs.start_collection("first", "quickstart", at, "test")
         with self.store.snapshot() as snapshot:
             features = build_features(
                 snapshot,

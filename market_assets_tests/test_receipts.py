@@ -162,6 +162,10 @@ def test_a_frame_that_no_longer_is_what_the_client_returned_gets_no_receipt(stor
     changed.attrs = frame.attrs
     with pytest.raises(ReceiptError, match="'ml_qqq_price' is no longer what FeatureStore returned, first in line 0"):
         story.client.to_csv(changed, tmp_path / "set.csv")
+    assert list(tmp_path.iterdir()) == []
+    for odd in (frame.assign(a=1).rename(columns={"a": 5}), frame.rename(columns={"weight": "label"})):
+        with pytest.raises(ReceiptError, match="needs a name of its own"):
+            story.client.to_csv(odd, tmp_path / "set.csv")
     shuffled = frame.sample(frac=1.0, random_state=1)
     story.client.to_csv(shuffled, tmp_path / "shuffled.csv")
     assert verify(tmp_path / "shuffled.csv", story).identical

@@ -202,6 +202,32 @@ def status(
     raise typer.Exit(run(as_json=as_json))
 
 
+@_command("Prove")
+def revisions(
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--start", metavar="DAY", help="First UTC day. Default: today."),
+    ] = None,
+    end: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--end", metavar="DAY", help="Last UTC day, included. Default: today."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="LINES", help="Lines of each table.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for a program.")] = False,
+) -> None:
+    """Show which bars and features changed after they were served.
+
+    Compares the first with the latest version of every bar and feature row of the days: what changed, by how much,
+    when, and which bars made a row change. Bars that came late are named too. Nothing is lost: both versions stay
+    readable.
+    """
+    from market_assets.cli.proofs import days_asked
+    from market_assets.cli.revisions import run_revisions
+
+    days = days_asked(parse_day(start, "--start"), parse_day(end, "--end"))
+    raise typer.Exit(run_revisions(days, limit=limit, as_json=as_json))
+
+
 @_command("Operate")
 def doctor() -> None:
     """Check the installation and say how to mend it.

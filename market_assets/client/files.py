@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from market_assets.errors import MissingExtraError
-from market_assets.receipts import FileFormat, request_of, write_receipt
+from market_assets.receipts import FileFormat, make_receipt, request_of, write_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,17 +32,18 @@ def export(frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store
     """Write a frame to `path` and its receipt beside it; return the receipt's path. The index is not written."""
     path = Path(path)
     request_of(frame)  # before anything is written
-    # Whole or not at all: nobody reads half a file.
+    # Whole and with a receipt, or not at all.
     part = path.with_name(f"{path.name}.part")
     try:
         if form is FileFormat.PARQUET:
             _write_parquet(frame, part)
         else:
             frame.to_csv(part, index=False)  # repr of a float64: it comes back with its own bits
+        document = make_receipt(frame, part, form, store, catalogue)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return write_receipt(frame, path, form, store, catalogue)
+    return write_document(document, path)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:

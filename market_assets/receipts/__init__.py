@@ -3,7 +3,14 @@
 Belongs here: writing receipts and verifying them. Does not belong here: making data sets (`client/`), collecting.
 """
 
-from market_assets.receipts.document import read_receipt, receipt_path, request_of, write_receipt
+from market_assets.receipts.document import (
+    make_receipt,
+    read_receipt,
+    receipt_path,
+    request_of,
+    write_document,
+    write_receipt,
+)
 from market_assets.receipts.files import FileFormat
 from market_assets.receipts.verify import Finding, Verdict, verify_receipt
 
@@ -11,9 +18,11 @@ __all__ = [
     "FileFormat",
     "Finding",
     "Verdict",
+    "make_receipt",
     "read_receipt",
     "receipt_path",
     "request_of",
     "verify_receipt",
+    "write_document",
     "write_receipt",
 ]

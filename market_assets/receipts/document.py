@@ -82,11 +82,12 @@ def make_receipt(
         ReceiptError: the frame does not say how it was made, or no longer holds what the client put into it.
     """
     request = request_of(frame)
+    _require_names(frame)
     grounds = Grounds.of(store, frame, request, catalogue)
     rebuilt = grounds.rebuilt()
     names = grounds.rebuilt_names(frame)
     columns = []
-    for name in map(str, frame.columns):
+    for name in frame.columns:
         kind = kind_of(rebuilt[name] if name in names else frame[name])
         if name in names:
             _require_unchanged(frame[name], rebuilt[name], kind)
@@ -118,10 +119,15 @@ def write_receipt(
     frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store, catalogue: Catalogue | None = None
 ) -> Path:
     """Write the receipt of `frame`, which has been written to `path`, beside it; return the receipt's path."""
-    path = Path(path)
-    document = make_receipt(frame, path, form, store, catalogue or Catalogue.whole())
+    document = make_receipt(frame, Path(path), form, store, catalogue or Catalogue.whole())
+    return write_document(document, Path(path))
+
+
+def write_document(document: Mapping[str, Any], path: Path) -> Path:
+    """Write a receipt beside the file `path` that it is about; return the receipt's path."""
     target = receipt_path(path)
-    target.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
+    text = json.dumps({**document, "file": {**document["file"], "name": path.name}}, separators=(",", ":"))
+    target.write_text(text + "\n", encoding="utf-8")
     return target
 
 
@@ -164,6 +170,13 @@ def code_version() -> dict[str, str]:
     except PackageNotFoundError:  # run from a source tree that is not installed
         number = "unknown"
     return {"version": number, "computation": digest.hexdigest()[:16]}
+
+
+def _require_names(frame: pd.DataFrame) -> None:
+    names = list(frame.columns)
+    odd = next((name for name in names if not isinstance(name, str) or names.count(name) > 1), None)
+    if odd is not None:
+        raise ReceiptError(f"column {odd!r}: every column of an export needs a name of its own, a text; rename it")
 
 
 def _require_unchanged(column: pd.Series, rebuilt: pd.Series, kind: Kind) -> None:
