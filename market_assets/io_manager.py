@@ -49,7 +49,10 @@ class VersionedIOManager(dg.IOManager):
         report = self._store.replace(
             obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept
         )
-        context.add_output_metadata(_report_metadata(report, obj))
+        metadata = _report_metadata(report, obj)
+        if obj.after is not None:
+            metadata |= obj.after()
+        context.add_output_metadata(metadata)
         for refused in report.refused:
             context.log.warning("kept the stored rows of %s: %s", refused.scope, refused.reason)
 

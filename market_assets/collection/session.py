@@ -14,19 +14,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from market_assets.collection import build
-from market_assets.collection.coverage import bars_are_due, coverage_of_answer, coverage_of_failure
+from market_assets.collection.coverage import Rules, bars_are_due, late_after
 from market_assets.collection.days import ONE_DAY, DayRange
+from market_assets.collection.holes import REFILL
 from market_assets.collection.ingest import ingest
+from market_assets.collection.ledger import Asked, judge_coverage
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS
 from market_assets.errors import CollectionFailedError, EmptyAnswerError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
+from market_assets.store import DayState
 from market_assets.store.tables import CRYPTO_CORRELATIONS
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from market_assets.indicators import Indicator
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
-    from market_assets.store import LedgerEntry, Store
+    from market_assets.store import Store
     from market_assets.universe import Ticker, Universe
 
 _LOG = logging.getLogger(__name__)
@@ -132,7 +136,9 @@ class CollectionSession:
             yield self
         finally:
             self.close()
-            self.store.runs.record_states(self._coverage(), self.run_id, self.now)
+            for name, outcome in self.outcomes.items():
+                if outcome.error is not None:
+                    self._record_coverage(self.universe[name])
             status, summary = self._status(), self._summary()
             self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
             rows = self._feature_summary.get("rows", 0)
@@ -184,8 +190,9 @@ class CollectionSession:
         self._features_expected = True
 
     def stored(self, ticker: Ticker) -> None:
-        """Note that the ticker's write has been committed."""
+        """Note that the ticker's write has been committed, and record what it means for every bar that was expected."""
         self._stored.add(ticker.name)
+        self._record_coverage(ticker)
 
     def universe_names(self) -> list[str]:
         """Return the names of the universe, in order."""
@@ -205,10 +212,16 @@ class CollectionSession:
         limits = Limits.of(self._source.oldest_available, self.now)
         window = days.widened(LOOKBACK_DAILY + 1)
         fetched = self.store.fetch_times(names, window.first, window.last + ONE_DAY)
+        self._never_fetched |= set(names) - fetched.keys()
+        # A day that was answered without a bar is a hole: it is asked for again in its own time (`holes.py`).
+        for hole in self.store.runs.states(
+            window.first, window.last + ONE_DAY, tickers=names, states=[DayState.HOLE_AT_SOURCE]
+        ):
+            if hole.asked_at is not None and hole.day not in days:
+                times = fetched.setdefault(hole.ticker, {}).setdefault(hole.interval, {})
+                times[hole.day] = max(times.get(hole.day, hole.asked_at), hole.asked_at)
         for name in names:
             held = fetched.get(name, {})
-            if not held:
-                self._never_fetched.add(name)
             requests = plan_requests(
                 self.universe[name],
                 days,
@@ -252,7 +265,13 @@ class CollectionSession:
         # weekend.
         has_bars = any(len(answer.bars) for answer in answers)
         nothing_ever = ticker.name in self._never_fetched
-        if empty and not has_bars and (nothing_ever or bars_are_due(ticker, requests, self._days, self.now)):
+        asked_for_holes = self.kind == REFILL
+        if (
+            empty
+            and not has_bars
+            and not asked_for_holes
+            and (nothing_ever or bars_are_due(ticker, requests, self._days, self.now))
+        ):
             errors.extend(empty)
         if errors:
             # All or nothing: a ticker with half of its windows would look complete.
@@ -366,12 +385,13 @@ class CollectionSession:
             "features": self._feature_summary,
         }
 
-    def _coverage(self) -> list[LedgerEntry]:
-        states: list[LedgerEntry] = []
-        for name, outcome in self.outcomes.items():
-            ticker = self.universe[name]
-            if outcome.error is not None:
-                states += coverage_of_failure(ticker, outcome.windows, self._days, outcome.message)
-            elif name in self._stored:
-                states += coverage_of_answer(ticker, outcome.windows, self._days, outcome.bars, self.now)
-        return states
+    def _record_coverage(self, ticker: Ticker) -> None:
+        outcome = self.outcomes[ticker.name]
+        entries = judge_coverage(
+            self.store, Asked(ticker, outcome.windows, outcome.error), self.now, self._coverage_rules
+        )
+        self.store.runs.record_states(entries, self.run_id, self.now)
+
+    @cached_property
+    def _coverage_rules(self) -> Rules:
+        return Rules(late_after(self.settings), self.store.runs.collection_began())
