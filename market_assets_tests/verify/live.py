@@ -133,17 +133,15 @@ class LiveCollector:
             with self.store.snapshot() as snapshot:
                 inputs = [self.universe[name] for name in indicator.inputs]
                 logs = read_ticker_logs(snapshot, inputs, window.start, window.end)
-                read_as_of = snapshot.watermark
-            self._write(
-                build_indicator(
+                write = build_indicator(
                     indicator,
                     logs,
                     days,
                     session.now,
-                    read_as_of=read_as_of,
+                    snapshot=snapshot,
                     interval_minutes=self.settings.collection_interval_minutes,
                 )
-            )
+            self._write(write)
         self._write(session.correlations(days))
         self._write(session.crypto_rows(days))
 
