@@ -84,14 +84,16 @@ def entity_times(entities: pd.DataFrame) -> IntArray:
     if missing:
         raise FeatureRequestError(f"entities.timestamp is missing in {missing} rows; drop them or fill in their times")
     utc = column.astype(pd.DatetimeTZDtype("ns" if arrow is not None else column.dt.unit, "UTC"))
-    units = utc.dt.tz_localize(None).to_numpy().view(np.int64)
+    units: IntArray = utc.dt.tz_localize(None).to_numpy().view(np.int64)
+    if utc.dt.unit == "us":
+        return units
     if utc.dt.unit == "ns":
         # Rounding down: a row may be known a nanosecond before an entity, never after it.
-        return np.asarray(units // 1_000, dtype=np.int64)
-    per_unit = {"s": 1_000_000, "ms": 1_000, "us": 1}[utc.dt.unit]
+        return units // 1_000
+    per_unit = {"s": 1_000_000, "ms": 1_000}[utc.dt.unit]
     # Seconds reach further than microseconds do: what lies beyond is after, or before, everything all the same.
     furthest = _FURTHEST_US // per_unit
-    return np.asarray(np.clip(units, -furthest, furthest) * per_unit, dtype=np.int64)
+    return np.clip(units, -furthest, furthest) * per_unit
 
 
 def _refuse_collisions(entities: pd.DataFrame, added: Collection[str]) -> None:

@@ -33,18 +33,18 @@ def rows_known_at(
     """
     count = len(observed_us)
     if (available_us[1:] >= available_us[:-1]).all():
-        latest, available = np.arange(count), available_us
+        rows = _searched(available_us, at_us) - 1
+        rows[rows < 0] = count  # nothing is known yet
     else:
         # Rows of an outage are written late and in one go: the latest row known is not the one that came last.
         order = np.argsort(available_us, kind="stable")
-        latest, available = np.maximum.accumulate(order), available_us[order]
-    latest = np.append(latest, count)  # position -1: nothing is known yet
-    rows = latest[_searched(available, at_us) - 1]
+        latest = np.append(np.maximum.accumulate(order), count)
+        rows = latest[_searched(available_us[order], at_us) - 1]
     if max_age_us is not None and count:
         known = rows < count
         known[known] = at_us[known] - observed_us[rows[known]] <= max_age_us
         rows[~known] = count
-    return np.asarray(rows, dtype=np.int64)
+    return rows
 
 
 def gathered(values: FloatArray, sources: Sequence[int], rows: IntArray, out: FloatArray) -> None:
