@@ -64,6 +64,8 @@ class Request:
         ):
             if value not in allowed:
                 raise FeatureRequestError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+        if self.max_age is not None and not isinstance(self.max_age, timedelta):
+            raise TypeError(f"max_age={self.max_age!r} is no timedelta; pass e.g. timedelta(hours=1)")
         if self.max_age is not None and self.max_age < timedelta(0):
             raise FeatureRequestError(f"max_age={self.max_age}: must not be negative; leave it out for no limit")
 
@@ -112,12 +114,25 @@ def as_instant(value: datetime | date | str | None, name: str) -> datetime | Non
     if isinstance(value, pd.Timestamp):
         value = value.floor("us").to_pydatetime()  # datetime has no nanoseconds, and says so with a warning
     if isinstance(value, datetime):
-        return ensure_utc(value, name)
+        try:
+            return ensure_utc(value, name)
+        except OverflowError:
+            raise FeatureRequestError(f"{name}={value}: lies outside of the years 1 to 9999 in UTC") from None
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return _parsed(value, name)
+
+
+def _parsed(value: object, name: str) -> datetime:
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TypeError(
+            f"{name}={value!r} is of type {kind}; pass an aware datetime, a date, or text such as 2026-01-31"
+        )
     try:
         if len(value) == len("2026-01-31"):
-            return as_instant(date.fromisoformat(value), name)
+            day = date.fromisoformat(value)
+            return datetime(day.year, day.month, day.day, tzinfo=UTC)
         instant = datetime.fromisoformat(value)
     except ValueError:
         raise FeatureRequestError(f"{name}={value!r}: is no time; write e.g. 2026-01-31 or 2026-01-31T14:30Z") from None

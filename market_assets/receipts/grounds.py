@@ -184,7 +184,7 @@ def _rebuilt_names(frame: pd.DataFrame, request: Request) -> list[str]:
 def _sessions_shown(material: Material, entities: Entities, catalogue: Catalogue) -> dict[tuple[str, str], IntArray]:
     shown: dict[tuple[str, str], IntArray] = {}
     asked = correlations_of(material.request, catalogue)
-    for crypto, positions in entities.references(catalogue.universe).items() if asked else ():
+    for crypto, positions in material.positions.items():
         for name in asked:
             ticker = catalogue.correlations[name]
             log = material.correlations[crypto][ticker]
