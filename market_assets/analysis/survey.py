@@ -50,6 +50,12 @@ class Survey:
     pairs: tuple[PairAnalysis, ...]
 
     @property
+    def last(self) -> date:
+        """The last session (or the Monday of the last week) of any pair; `end` if there is none."""
+        labels = [window.last for pair in self.pairs for window in pair.windows if window.last is not None]
+        return max(labels, default=self.end)
+
+    @property
     def cryptos(self) -> tuple[str, ...]:
         """The crypto references, in order."""
         return tuple(dict.fromkeys(pair.crypto for pair in self.pairs))
@@ -63,11 +69,11 @@ class Survey:
         """How many windows of all pairs have a correlation."""
         return sum(window.correlation is not None for pair in self.pairs for window in pair.windows)
 
-    def tally(self, window: int) -> tuple[int, int]:
-        """Return (how many documented values hold, how many were measured) of one window."""
+    def tally(self, crypto: str, window: int) -> tuple[int, int]:
+        """Return (how many documented values hold, how many were measured) of one reference and window."""
         verdicts = [
             comparison.verdict
-            for pair in self.pairs
+            for pair in self.of(crypto)
             for measured, comparison in zip(pair.windows, pair.comparisons, strict=True)
             if measured.window == window
         ]
