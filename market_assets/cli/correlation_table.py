@@ -91,7 +91,7 @@ def _row(pair: PairAnalysis, position: int, threshold: float, *, wide: bool) -> 
 
 def _verdict(one: WindowCorrelation, comparison: Comparison, *, wide: bool) -> Text:
     if one.correlation is None:
-        return Text(one.reason or "", "yellow")
+        return Text((one.reason or "") if wide else f"{one.pairs} of {one.window} pairs", "yellow")
     if comparison.verdict is Verdict.UNDOCUMENTED:
         return Text("")
     return Text(comparison.words if wide else comparison.verdict.value, _STYLES[comparison.verdict])
