@@ -107,7 +107,7 @@ class CryptoReturns(NamedTuple):
 def crypto_returns(crypto: TickerSeries, close_us: IntArray) -> CryptoReturns:
     """Return crypto's return into each of the instants `close_us` but the first from the one before."""
     # A bar of a day is followed by quarter hours: two hours after midnight it is too stale to be a sample.
-    sampled = crypto.at(close_us, _SAMPLE_LIMITS).price.value
+    sampled = crypto.price_at(close_us, _SAMPLE_LIMITS).value
     growth = sampled[1:] / sampled[:-1]
     days = crypto.closes
     day = np.searchsorted(days.complete_us, close_us, side="left")

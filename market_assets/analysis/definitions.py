@@ -42,18 +42,18 @@ class Pairing(StrEnum):
 
     #: the price at that close: what can be known then, and what is stored as a feature
     SESSION = "session"
-    #: the close of the UTC day of the same date. It is up to eight hours later than the ticker's: for comparison with
-    #: figures that were computed from daily tables, never a feature
+    #: the close of the UTC day of the same date (weekly: of Sunday). It is hours later than the ticker's: for
+    #: comparison with figures that were computed from daily tables, never a feature
     DATE = "date"
 
 
 class Join(StrEnum):
     """What plain price series have in common before returns are taken."""
 
-    #: dates are inner-joined first: crypto's return into a Monday begins on Friday
+    #: dates are inner-joined first: crypto's return into a Monday begins on Friday, its week ends with the ticker's
     PRICES = "prices"
     #: each series is sampled on its own dates, and the returns are joined: crypto's return into a Monday begins on
-    #: Sunday, and what it did over the weekend is lost
+    #: Sunday, and what it did over the weekend is lost; its week ends on Sunday
     RETURNS = "returns"
 
 

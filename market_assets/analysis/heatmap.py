@@ -93,8 +93,7 @@ def headline(found: Survey) -> str:
     crypto = (
         "crypto sampled at the ticker's own session close"
         if chosen.pairing is Pairing.SESSION
-        else "crypto's close of the same UTC date, up to eight hours after the ticker's: for comparison with published "
-        "figures only"
+        else "crypto's close of the same UTC date, hours after the ticker's: for comparison with published figures only"
     )
     return f"Correlation of {chosen.sampling.value} {kinds} {what} returns up to {found.last}; {crypto}."
 

@@ -3,8 +3,8 @@
 Belongs here: what is done with dated prices before they are correlated. Does not belong here: bars, sessions, feed lags
 (`sessions.py`).
 
-A date is all that is known of these prices. The close of a crypto day is up to eight hours later than that of an ETF
-of the same date, so nothing computed here is ever a feature.
+A date is all that is known of these prices. The close of a crypto day is hours later than that of an ETF of the same
+date, so nothing computed here is ever a feature.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from market_assets.maths.arrays import map_floats
 if TYPE_CHECKING:
     from market_assets.maths.arrays import FloatArray
 
+#: what figures are usually made with
+_USUAL_JOIN = {Sampling.DAILY: Join.PRICES, Sampling.WEEKLY: Join.RETURNS}
+
 
 def rolling_correlation(
     crypto: pd.Series,
@@ -32,7 +35,7 @@ def rolling_correlation(
     window: int,
     sampling: str = Sampling.DAILY,
     returns: str = ReturnKind.LOG,
-    join: str = Join.PRICES,
+    join: str | None = None,
     method: str = Method.PEARSON,
     min_periods: int | None = None,
 ) -> pd.Series:
@@ -50,7 +53,8 @@ def rolling_correlation(
             labelled with the Monday: `resample("W-MON", label="left", closed="left").last()`).
         returns: `log` or `simple`.
         join: `prices`: dates are inner-joined before anything else is done. `returns`: each series is sampled on its
-            own dates, then the returns are joined.
+            own dates, then the returns are joined. Default, as most figures are made: `prices` for daily ones (crypto's
+            return into a Monday begins on Friday), `returns` for weekly ones (crypto's week ends on Sunday).
         method: `pearson`, or `spearman` for the correlation of ranks.
         min_periods: how many of the returns must be there; default: all.
 
@@ -85,7 +89,7 @@ def analyse(
     window: int,
     sampling: str = Sampling.DAILY,
     returns: str = ReturnKind.LOG,
-    join: str = Join.PRICES,
+    join: str | None = None,
 ) -> WindowCorrelation:
     """Measure the last `window` returns of two price series: correlation, interval, ranks, lead and lag.
 
@@ -102,12 +106,12 @@ def paired_returns(
     *,
     sampling: str = Sampling.DAILY,
     returns: str = ReturnKind.LOG,
-    join: str = Join.PRICES,
+    join: str | None = None,
 ) -> ReturnPairs:
     """Return the paired returns of two price series; the first entry has none. See `rolling_correlation`."""
     steps = choice(Sampling, sampling, "sampling")
     kind = choice(ReturnKind, returns, "returns")
-    joined = choice(Join, join, "join")
+    joined = _USUAL_JOIN[steps] if join is None else choice(Join, join, "join")
     sides = [_cleaned(crypto, "crypto"), _cleaned(ticker, "ticker")]
     if joined is Join.PRICES:
         together = pd.concat(sides, axis=1, join="inner", keys=["crypto", "ticker"])

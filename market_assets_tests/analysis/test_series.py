@@ -46,9 +46,11 @@ def test_with_joined_returns_it_begins_on_sunday() -> None:
     assert found.iloc[-1] != rolling_correlation(CRYPTO, TICKER, window=20).iloc[-1]
 
 
-@pytest.mark.parametrize(("join", "last_day"), [("prices", "2024-12-27"), ("returns", "2024-12-29")])
-def test_a_week_is_its_last_price_under_its_monday(join: str, last_day: str) -> None:
-    """Joined dates first: Friday's crypto price; each side by itself: Sunday's."""
+@pytest.mark.parametrize(
+    ("join", "last_day"), [("prices", "2024-12-27"), ("returns", "2024-12-29"), (None, "2024-12-29")]
+)
+def test_a_week_is_its_last_price_under_its_monday(join: str | None, last_day: str) -> None:
+    """Joined dates first: Friday's crypto price; each side by itself, as is usual: Sunday's."""
     found = rolling_correlation(CRYPTO[:"2024-12-29"], TICKER[:"2024-12-29"], window=13, sampling="weekly", join=join)
     assert found.index[-1] == pd.Timestamp("2024-12-23")
     assert set(pd.DatetimeIndex(found.index).day_of_week) == {0}

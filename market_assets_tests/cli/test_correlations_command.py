@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from market_assets_tests.cli.conftest import Done, Run
 
 TICKERS = ["QQQ", "GLD", "TLT", "VIX"]
+BITCOIN = ["--symbol", "BTC"]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +130,7 @@ def test_json_holds_every_bit_of_what_was_measured(run: Run, priced: Path) -> No
             definition=Definition(),
         )
     store.close()
-    window = window_of(document(run), "GLD", 1)
+    window = window_of(document(run, *BITCOIN), "GLD", 1)
     assert window["correlation"] == measured.pairs[0].windows[0].correlation
     assert measured.pairs[0].windows[0].interval is not None
     assert window["interval"][1] == measured.pairs[0].windows[0].interval.high
@@ -137,23 +138,26 @@ def test_json_holds_every_bit_of_what_was_measured(run: Run, priced: Path) -> No
 
 @pytest.mark.usefixtures("priced")
 def test_sampling_returns_dividends_and_pairing_are_told_and_change_the_numbers(run: Run) -> None:
-    usual = window_of(document(run), "QQQ", 1)["correlation"]
+    usual = window_of(document(run, *BITCOIN), "QQQ", 1)["correlation"]
     values = {usual}
     for arguments, key, told in [
         (["--returns", "simple"], "returns", "simple"),
         (["--pairing", "date"], "pairing", "date"),
         (["--sampling", "weekly", "--window", "20", "--window", "26"], "sampling", "weekly"),
     ]:
-        found = document(run, *arguments)
+        found = document(run, *BITCOIN, *arguments)
         assert found[key] == told
         values.add(window_of(found, "QQQ", 1)["correlation"])
     assert len(values) == 4
-    assert document(run, "--no-dividends")["dividends"] is False
-    weekly = document(run, "--sampling", "weekly")
+    assert document(run, *BITCOIN, "--no-dividends")["dividends"] is False
+    weekly = document(run, *BITCOIN, "--sampling", "weekly")
     assert weekly["windows"] == [13, 26, 52]
     assert window_of(weekly, "QQQ")["last"] == "2026-02-23"
-    assert "13 weeks" in run("correlations", "--sampling", "weekly").out
-    assert "up to eight hours after the ticker's: for comparison" in run("correlations", "--pairing", "date").out
+    assert "13 weeks" in run("correlations", *BITCOIN, "--sampling", "weekly").out
+    assert (
+        "hours after the ticker's: for comparison with published figures only"
+        in run("correlations", *BITCOIN, "--pairing", "date").out
+    )
 
 
 @pytest.mark.usefixtures("priced")
@@ -161,10 +165,10 @@ def test_the_end_and_the_time_of_knowledge_can_be_chosen(run: Run) -> None:
     earlier = document(run, "--symbol", "btc-usd", "--window", "20", "--end", "2026-02-13")
     assert window_of(earlier, "QQQ")["last"] == "2026-02-13"
     assert earlier["end"] == "2026-02-13"
-    known = document(run, "--as-of", "2026-03-02T15:00Z")
+    known = document(run, *BITCOIN, "--as-of", "2026-03-02T15:00Z")
     assert known["as_of"] == "2026-03-02T15:00:00+00:00"
-    assert window_of(known, "QQQ") == window_of(document(run), "QQQ")
-    before = run("correlations", "--as-of", "2026-03-01")
+    assert window_of(known, "QQQ") == window_of(document(run, *BITCOIN), "QQQ")
+    before = run("correlations", *BITCOIN, "--as-of", "2026-03-01")
     assert before.status == 1
     assert "no bars to correlate up to 2026-03-01" in before.err
 
