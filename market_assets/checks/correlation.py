@@ -37,7 +37,7 @@ def evaluate_correlation(found: Survey, threshold: float) -> dg.AssetCheckResult
     """Judge a survey of the documented tickers: observed is how many documented values hold, the threshold is all.
 
     A documented value holds if the JUDGED_WINDOW's correlation has its sign and its 95 % interval contains it. Values
-    that could not be measured are named and not judged; without any the check has nothing to pass. `threshold` is the
+    that could not be measured are named and not judged; if none could, that proves nothing. `threshold` is the
     absolute correlation from which a pair counts as highly correlated: told, not judged.
     """
     position = found.windows.index(JUDGED_WINDOW)
@@ -75,11 +75,13 @@ def evaluate_correlation(found: Survey, threshold: float) -> dg.AssetCheckResult
         description = f"{len(held)} of {measured} documented values hold over {JUDGED_WINDOW} sessions"
         if worst:
             description += f"; furthest off {_offence(worst[0], position)}"
+    elif not judged:
+        description = f"no ticker has a documented correlation with {REFERENCE}"
     else:
         description = f"no documented value could be measured over {JUDGED_WINDOW} sessions"
     return dg.AssetCheckResult(
         check_name=CORRELATION_CHECK,
-        passed=measured > 0 and not worst,
+        passed=not worst and (measured > 0 or not judged),
         severity=dg.AssetCheckSeverity.WARN,
         description=description,
         metadata=metadata,

@@ -100,10 +100,16 @@ def test_what_could_not_be_measured_is_named_and_not_judged() -> None:
 
 
 def test_nothing_measured_proves_nothing() -> None:
-    for measured in (dict.fromkeys(AS_SAID), {}):
+    result = judge(dict.fromkeys(AS_SAID))
+    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert result.description == "no documented value could be measured over 90 sessions"
+
+
+def test_a_universe_of_which_nothing_is_said_has_nothing_to_warn_of() -> None:
+    for measured in ({}, {"GLD": 0.1}):
         result = judge(measured)
-        assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)
-        assert result.description == "no documented value could be measured over 90 sessions"
+        assert result.passed
+        assert result.description == "no ticker has a documented correlation with BTC"
 
 
 def test_a_ticker_without_a_documented_value_is_not_judged() -> None:
