@@ -51,6 +51,10 @@ class EmptySession:
         """Return a write without a row."""
         return ScopedWrite((Replacement(ML_FEATURES, pd.DataFrame()),), (), self.now)
 
+    def recent_correlations(self, *_: object) -> pd.DataFrame:
+        """Return no row."""
+        return pd.DataFrame()
+
     def ignore(self, *_: object) -> None:
         """Take note of nothing."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from market_assets.collection import build
+from market_assets.collection.correlated import recent_correlations
 from market_assets.collection.coverage import Rules, bars_are_due, late_after
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.holes import REFILL
@@ -323,6 +324,10 @@ class CollectionSession:
         first = next(day for day in before if day == days.first or not all(day in held for held in by_crypto))
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, DayRange(first, days.last), self.now, self.universe)
+
+    def recent_correlations(self, days: DayRange) -> pd.DataFrame:
+        """Return the stored correlations of the last sessions up to the end of `days`."""
+        return recent_correlations(self.store, days.last)
 
     def features_written(self, days: DayRange, write: ScopedWrite) -> None:
         """Note that the feature rows of `days` have been committed; their days are no longer stale."""
