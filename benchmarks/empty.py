@@ -41,7 +41,7 @@ class EmptySession:
         """Stand at `now`."""
         self.settings = settings
         self.now = now
-        self.store = mock.Mock()
+        self.store = mock.MagicMock()
 
     def collect(self, ticker: Ticker, *_: object) -> TickerOutcome:
         """Return an outcome without a bar."""
@@ -73,8 +73,9 @@ class EmptyIOManager(dg.IOManager):
         """Load nothing."""
 
 
-def _no_indicator(*_: object, **options: Any) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
-    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), options["read_as_of"])
+def _no_indicator(*arguments: Any, **_: object) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
+    now = arguments[3]
+    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), now)
 
 
 def run_empty(now: datetime) -> bool:
