@@ -28,7 +28,7 @@ from market_assets.collection.ingest import ingest
 from market_assets.collection.ledger import Asked, judge_coverage
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS
-from market_assets.errors import CollectionFailedError, EmptyAnswerError, SourceError
+from market_assets.errors import CollectionFailedError, EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
 from market_assets.store import DayState
@@ -137,10 +137,15 @@ class CollectionSession:
             yield self
         finally:
             self.close()
-            for name, outcome in self.outcomes.items():
-                if outcome.error is not None:
-                    self._record_coverage(self.universe[name])
             status, summary = self._status(), self._summary()
+            try:
+                for name, outcome in self.outcomes.items():
+                    if outcome.error is not None:
+                        self._record_coverage(self.universe[name])
+            except LeaseLostError as lost:
+                # Days without their states are not done with: the next tick collects them again.
+                _LOG.warning("the states of the days were not recorded: %s", lost)
+                status = "failed"
             self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
             rows = self._feature_summary.get("rows", 0)
             _LOG.info("%s: %d of %d tickers, %s feature rows", status, len(self._stored), len(self._planned), rows)

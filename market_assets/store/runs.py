@@ -133,8 +133,9 @@ class RunLog:
                 status=status, finished_at=ensure_utc(finished_at, "finished_at"), summary=json.dumps(dict(summary))
             )
         )
-        # A no-op update counts as no row on MariaDB, but finished_at always differs from what a start wrote.
-        if self._database.write(lambda connection: connection.execute(update).rowcount) == 0:
+        # A no-op update counts as no row on MariaDB, but finished_at always differs from what a start wrote. A run that
+        # lost its lease still says so: its record is nobody else's.
+        if self._database.write(lambda connection: connection.execute(update).rowcount, fenced=False) == 0:
             raise KeyError(f"no collection {run_id!r} was started; call start_collection first")
 
     def last_collections(self, count: int) -> list[CollectionRecord]:
