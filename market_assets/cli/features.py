@@ -19,10 +19,11 @@ from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.words import counted
 from market_assets.client import FeatureStore
+from market_assets.client.columns import Catalogue
 from market_assets.clock import SystemClock
 from market_assets.columns import feature_columns
 from market_assets.reading import latest_row
-from market_assets.receipts import FileFormat, write_receipt
+from market_assets.receipts import FileFormat, write_with_receipt
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -133,21 +134,26 @@ def _tell_empty(store: Store, settings: Settings, now: datetime, as_of: datetime
 
 
 def _write(frame: pd.DataFrame, format_: Format, out: Path | None, store: Store) -> None:
-    try:
+    if out is None:
+        sys.stdout.write(_text_of(frame, format_))
+        return
+
+    def write(part: Path) -> None:
         if format_ is Format.PARQUET:
-            assert out is not None  # noqa: S101 - checked with the options
-            _write_parquet(frame, out)
+            _write_parquet(frame, part)
         else:
-            # Both spell a float64 so that it comes back with its own bits.
-            _emit(frame.to_csv(index=False) if format_ is Format.CSV else _json(frame), out)
-        if out is not None:
-            write_receipt(frame, out, FileFormat(format_.value), store)
+            part.write_text(_text_of(frame, format_), encoding="utf-8")
+
+    try:
+        write_with_receipt(frame, out, FileFormat(format_.value), store, Catalogue.whole(), write=write)
     except OSError as error:
-        if out is None:
-            raise
         raise CommandFailedError(f"cannot write {out}: {error.strerror or error}") from error
-    if out is not None:
-        tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}, a receipt beside it")
+    tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}, a receipt beside it")
+
+
+def _text_of(frame: pd.DataFrame, format_: Format) -> str:
+    # Both spell a float64 so that it comes back with its own bits.
+    return frame.to_csv(index=False) if format_ is Format.CSV else _json(frame)
 
 
 def _write_parquet(frame: pd.DataFrame, out: Path) -> None:
@@ -167,13 +173,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of a frame
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return None if value != value else value  # noqa: PLR0124 - JSON knows no NaN
-
-
-def _emit(text: str, out: Path | None) -> None:
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text, encoding="utf-8")
 
 
 def _text(instant: datetime) -> str:

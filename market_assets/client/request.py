@@ -57,17 +57,16 @@ class Request:
     ages: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no vintage and no basis."""
+        """Refuse what is no data set, no vintage and no basis."""
         for name, value, allowed in (
+            ("dataset", self.dataset, get_args(Dataset)),
             ("vintage", self.vintage, get_args(Vintage)),
             ("basis", self.basis, get_args(Basis)),
         ):
             if value not in allowed:
                 raise FeatureRequestError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
-        if self.max_age is not None and not isinstance(self.max_age, timedelta):
-            raise TypeError(f"max_age={self.max_age!r} is no timedelta; pass e.g. timedelta(hours=1)")
-        if self.max_age is not None and self.max_age < timedelta(0):
-            raise FeatureRequestError(f"max_age={self.max_age}: must not be negative; leave it out for no limit")
+        for name in _SECONDS:
+            _require_duration(name, getattr(self, name))
 
     @property
     def delay_us(self) -> int:
@@ -105,6 +104,14 @@ class Request:
         """Return what a frame carries in its `attrs`; plain values, so that they survive Parquet."""
         values = self.to_json()
         return {name: values[name] for name in _SHOWN} | {ATTRS_KEY: values}
+
+
+def _require_duration(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, timedelta):
+        raise TypeError(f"{name}={value!r} is no timedelta; pass e.g. timedelta(minutes=5)")
+    if value is not None and value < timedelta(0):
+        # A negative delay would give an entity what nobody knew yet.
+        raise FeatureRequestError(f"{name}={value}: must not be negative")
 
 
 def as_instant(value: datetime | date | str | None, name: str) -> datetime | None:
