@@ -113,6 +113,7 @@ class CollectionSession:
         self._clock = clock
         self._may_go_on = may_go_on
         self._stopped = False
+        self._overtaken = False
         self._has_failed = has_failed
         self._source_factory = source_factory
         self._progress = progress or (lambda _done, _total, _what: None)
@@ -135,6 +136,9 @@ class CollectionSession:
         self.store.runs.start_collection(self.run_id, self.kind, self.now, self.settings.source_label)
         try:
             yield self
+        except LeaseLostError:
+            self._overtaken = True
+            raise
         finally:
             self.close()
             status, summary = self._status(), self._summary()
@@ -378,8 +382,9 @@ class CollectionSession:
             len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)
         ):
             return "failed"
-        # Correlations and crypto rows count too: what raised was not stored.
-        if self._has_failed():
+        # Correlations and crypto rows count too: what raised was not stored. Days whose states could not be recorded
+        # are not done with: the next tick collects them again.
+        if self._overtaken or self._has_failed():
             return "failed"
         return "partial" if failed else "ok"
 

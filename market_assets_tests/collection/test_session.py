@@ -13,7 +13,7 @@ from market_assets.clock import ManualClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import DayRange
 from market_assets.collection.session import CollectionSession, TickerOutcome
-from market_assets.errors import EmptyAnswerError, SourceError
+from market_assets.errors import EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
 from market_assets.sources.base import (
@@ -110,14 +110,19 @@ def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its
         kind="tick",
     )
     days = DayRange.of(FRIDAY)
-    with store.fenced_by(lost), session.recorded(days):
-        outcome = session.collect(qqq, days, ["QQQ"])
-        assert outcome.write is not None
-        store.replace(outcome.write.replacements, scopes=outcome.write.scopes, fetched_at=outcome.write.fetched_at)
-        session.stored(qqq)
-        table = store.schema.plain(COLLECTION_LOCK)
-        stolen = sa.update(table).values({"token": "another's"})
-        store.database.write(lambda connection: connection.execute(stolen), fenced=False)
+
+    def is_overtaken() -> None:
+        with store.fenced_by(lost), session.recorded(days):
+            outcome = session.collect(qqq, days, ["QQQ"])
+            assert outcome.write is not None
+            store.replace(outcome.write.replacements, scopes=outcome.write.scopes, fetched_at=outcome.write.fetched_at)
+            table = store.schema.plain(COLLECTION_LOCK)
+            stolen = sa.update(table).values({"token": "another's"})
+            store.database.write(lambda connection: connection.execute(stolen), fenced=False)
+            session.stored(qqq)
+
+    with pytest.raises(LeaseLostError):
+        is_overtaken()
     lost.release()
 
     record = store.runs.collection("overtaken")
