@@ -56,7 +56,7 @@ unit: $(STAMPS)/test  ## Unit tests: no server but the project's own simulator
 	@$(BIN)/pytest -q -n 2 -m "not integration and not torture"
 
 integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB where it is installed)
-	@$(BIN)/pytest -q -n 2 -m integration
+	@$(BIN)/pytest -q -n 2 -m "integration and not torture"
 
 torture: $(STAMPS)/test  ## Kill collections and let them cross, on every database (minutes)
 	@$(BIN)/pytest -q -m torture

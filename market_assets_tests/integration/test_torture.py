@@ -1,4 +1,6 @@
-"""Collections that are killed, robbed of their lease, or met by another one; `make torture` does it ten times as often.
+"""Collections that are killed, robbed of their lease, or met by another one (`make torture`).
+
+`python -m market_assets_tests.torture` does it ten times as often, with a record.
 
 What each kill and each crossing asserts stands in `market_assets_tests/torture/kills.py` and `crossings.py`.
 """

@@ -1,4 +1,4 @@
-"""`make torture`: the kills and the crossings of the integration test, many times over, with a record.
+"""`python -m market_assets_tests.torture`: the kills and the crossings of the test, many times over, with a record.
 
 Belongs here: counting and telling. Does not belong here: what is asserted (`kills.py`, `crossings.py`).
 """
