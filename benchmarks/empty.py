@@ -18,7 +18,7 @@ import pandas as pd
 from market_assets.assets import indicators as indicator_assets
 from market_assets.automation.jobs import COLLECT_JOB
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import TickerOutcome
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.write import ScopedWrite
 from market_assets.definitions import build_definitions
 from market_assets.run import ensure_dagster_home

@@ -11,13 +11,13 @@ import dagster as dg
 
 from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, sparkline, ticker_key
 from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
-from market_assets.collection.calendar_map import LEGEND, calendar_map, states_by_day
-from market_assets.collection.session import CollectionSession, TickerOutcome
+from market_assets.collection.calendar_map import LEGEND, WEEKS, calendar_map, states_by_day
+from market_assets.collection.coverage import GAPS
+from market_assets.collection.outcome import TickerOutcome
+from market_assets.collection.session import CollectionSession
 from market_assets.partitions import days_of
-from market_assets.store import DayState
 from market_assets.universe import Ticker
 
-_GAPS = (DayState.FETCH_FAILED, DayState.HOLE_AT_SOURCE)
 _GAPS_TOLD = 5
 
 _COLUMNS = (
@@ -116,9 +116,10 @@ def _selected_tickers(context: dg.AssetExecutionContext) -> list[str]:
 
 def _coverage(collection: CollectionSession, ticker: Ticker) -> Metadata:
     today = collection.now.date()
-    entries = collection.store.runs.states(today - timedelta(days=34), today + timedelta(days=1), tickers=[ticker.name])
+    first, after = today - timedelta(days=7 * WEEKS - 1), today + timedelta(days=1)
+    entries = collection.store.runs.states(first, after, tickers=[ticker.name])
     shown = calendar_map(states_by_day(entries), today)
-    gaps = [f"{one.day} {one.interval}: {one.detail}" for one in entries if one.state in _GAPS]
+    gaps = [f"{one.day} {one.interval}: {one.detail}" for one in entries if one.state in GAPS]
     metadata: Metadata = {"coverage": dg.MetadataValue.md(f"```\n{shown}\n```\n{LEGEND}")}
     if gaps:
         metadata["gaps"] = "; ".join(reversed(gaps[-_GAPS_TOLD:]))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from market_assets.analysis.definitions import Definition, Pairing, ReturnKind, Sampling
+from market_assets.cli.verify import End, Start
 from market_assets.cli.verify import app as verify_app
 
 if TYPE_CHECKING:
@@ -284,14 +285,8 @@ def status(
 
 @_command("Prove")
 def revisions(
-    start: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--start", metavar="DAY", help="First UTC day. Default: today."),
-    ] = None,
-    end: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--end", metavar="DAY", help="Last UTC day, included. Default: today."),
-    ] = None,
+    start: Start = None,
+    end: End = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="LINES", help="Lines of each table.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for a program.")] = False,
 ) -> None:

@@ -18,6 +18,7 @@ from market_assets.cli.app import Picture
 from market_assets.cli.console import escape, program, tell
 from market_assets.cli.correlation_table import print_survey
 from market_assets.cli.failures import CommandFailedError, bad_option
+from market_assets.cli.formats import chosen_format
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.clock import SystemClock
@@ -51,7 +52,9 @@ class Asked:
 def correlations(asked: Asked, format_: Picture | None, out: Path | None) -> None:
     """Measure, and print or write the result."""
     now = SystemClock().now()
-    chosen = _format(format_, out)
+    chosen = chosen_format(
+        format_, out, of_suffix=_PICTURE_OF_SUFFIX, table=Picture.TABLE, binary=Picture.PNG, example="correlations.png"
+    )
     cryptos = _cryptos(asked.symbols)
     _check_times(asked, now)
     settings = load_settings()
@@ -79,20 +82,6 @@ def correlations(asked: Asked, format_: Picture | None, out: Path | None) -> Non
     else:
         content = heatmap_picture(found, source=source)
     _emit(content, out)
-
-
-def _format(asked: Picture | None, out: Path | None) -> Picture:
-    """Return the format that was asked for, or the one that the file's name means."""
-    if out is None:
-        if asked is Picture.PNG:
-            raise bad_option("--format", "png needs a file; add --out correlations.png")
-        return asked or Picture.TABLE
-    chosen = asked or _PICTURE_OF_SUFFIX.get(out.suffix.lower())
-    if chosen is None:
-        raise bad_option("--out", f"{out} does not tell the format; end it in .json, .html or .png, or add --format")
-    if chosen is Picture.TABLE:
-        raise bad_option("--format", "a table is for the screen; choose json, html or png with --out")
-    return chosen
 
 
 def _cryptos(symbols: tuple[str, ...]) -> tuple[Ticker, ...]:

@@ -15,6 +15,7 @@ from market_assets.cli.app import Format
 from market_assets.cli.console import escape, program, tell
 from market_assets.cli.failures import CommandFailedError, bad_option
 from market_assets.cli.feature_table import print_latest, print_range
+from market_assets.cli.formats import chosen_format
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.words import counted
@@ -49,7 +50,9 @@ def features(
 ) -> None:
     """Print or write the latest row, or the rows of a range."""
     now = SystemClock().now()
-    chosen = _format(format_, out)
+    chosen = chosen_format(
+        format_, out, of_suffix=_FORMAT_OF_SUFFIX, table=Format.TABLE, binary=Format.PARQUET, example="features.parquet"
+    )
     _check_range(start, end, as_of, now)
     columns = list(dict.fromkeys(_known(name) for name in only))
     settings = load_settings()
@@ -73,20 +76,6 @@ def features(
             print_range(frame, columns)
     finally:
         store.close()
-
-
-def _format(asked: Format | None, out: Path | None) -> Format:
-    """Return the format that was asked for, or the one that the file's name means."""
-    if out is None:
-        if asked is Format.PARQUET:
-            raise bad_option("--format", "parquet needs a file; add --out features.parquet")
-        return asked or Format.TABLE
-    chosen = asked or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
-    if chosen is None:
-        raise bad_option("--out", f"{out} does not tell the format; end it in .csv, .json or .parquet, or add --format")
-    if chosen is Format.TABLE:
-        raise bad_option("--format", "a table is for the screen; choose csv, json or parquet with --out")
-    return chosen
 
 
 def _check_range(start: datetime | None, end: datetime | None, as_of: datetime | None, now: datetime) -> None:

@@ -19,10 +19,11 @@ from market_assets.clock import SystemClock
 from market_assets.collection.calendar_map import states_by_day
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.correlated import highly_correlated
+from market_assets.collection.coverage import GAPS
 from market_assets.columns import feature_columns
 from market_assets.opening import database_file
 from market_assets.reading import FeatureRow, latest_row
-from market_assets.store import CollectionLock, CollectionRecord, DayState
+from market_assets.store import CollectionLock, CollectionRecord
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _tickers(store: Store, runs: list[CollectionRecord], now: datetime) -> dict[
         of(name)["gaps"] = [
             {"day": entry.day.isoformat(), "interval": entry.interval, "state": entry.state.value, "what": entry.detail}
             for entry in mine
-            if entry.state in {DayState.HOLE_AT_SOURCE, DayState.FETCH_FAILED}
+            if entry.state in GAPS
         ]
     for run in reversed(runs):
         for name, message in run.summary.get("failed", {}).items():

@@ -30,6 +30,8 @@ MARKS = MappingProxyType(
     }
 )
 LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  l late  r prices revised  blank: not asked"
+#: weeks that are shown
+WEEKS = 5
 _NEVER = " "
 _DAYS_OF_WEEK = "M T W T F S S"
 
@@ -48,7 +50,7 @@ def states_by_day(entries: Iterable[LedgerEntry]) -> dict[date, DayState]:
     return {day: worst(states) for day, states in sorted(by_day.items())}
 
 
-def calendar_map(states: Mapping[date, DayState], last: date, weeks: int = 5) -> str:
+def calendar_map(states: Mapping[date, DayState], last: date, weeks: int = WEEKS) -> str:
     """Return `weeks` lines that end with the week of `last`, Monday first, under a line with the days of the week."""
     monday = last - timedelta(days=last.weekday())
     lines = [f"{'week of':<10}  {_DAYS_OF_WEEK}"]

@@ -49,15 +49,10 @@ STATE_OF = MappingProxyType(
         FAILED: DayState.FETCH_FAILED,
     }
 )
-#: worst first; a day is what the worst of its bars is
-PRECEDENCE = (
-    DayState.FETCH_FAILED,
-    DayState.HOLE_AT_SOURCE,
-    DayState.REVISED,
-    DayState.LATE,
-    DayState.OK,
-    DayState.CLOSED,
-)
+#: worst first; a day is what the worst of its bars is, and closed only if none is expected
+PRECEDENCE = (*(state for state in DayState if state is not DayState.CLOSED), DayState.CLOSED)
+#: states of bars that are due and not there
+GAPS = (DayState.FETCH_FAILED, DayState.HOLE_AT_SOURCE)
 #: how long after it was due a bar's absence means something: daily rows get their final stamp hours after the close
 GRACE = MappingProxyType(
     {Interval.M15: timedelta(minutes=15), Interval.H1: timedelta(minutes=15), Interval.D1: timedelta(hours=6)}

@@ -12,9 +12,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from market_assets.collection.coverage import HOLE
+from market_assets.collection.coverage import GAPS, HOLE
 from market_assets.collection.days import ONE_DAY, DayRange, day_start
-from market_assets.store import DayState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,7 +46,7 @@ def is_due(entry: LedgerEntry, now: datetime, settings: Settings) -> bool:
 def holes_due(store: Store, now: datetime, settings: Settings) -> dict[DayRange, list[str]]:
     """Return the names of the tickers to ask for, by contiguous range of days, oldest first."""
     oldest = now.date() - timedelta(days=settings.settle_days) - max(WAITS) - ONE_DAY
-    found = store.runs.states(oldest, now.date(), states=[DayState.HOLE_AT_SOURCE, DayState.FETCH_FAILED])
+    found = store.runs.states(oldest, now.date(), states=GAPS)
     due = [entry for entry in found if is_due(entry, now, settings)]
     ranges: dict[DayRange, list[str]] = {}
     for day in sorted({entry.day for entry in due}):

@@ -9,7 +9,6 @@ find, and judging again gives the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -17,68 +16,47 @@ import numpy as np
 
 from market_assets.collection.coverage import Rules, StoredBars, judge_days, with_holes_since
 from market_assets.collection.days import ONE_DAY, whole_days
-from market_assets.errors import EmptyAnswerError
 from market_assets.maths.arrays import instants_us
 from market_assets.store.tables import KNOWN_FROM, KNOWN_TO, MARKET_BARS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from datetime import date, datetime
 
     import pandas as pd
 
-    from market_assets.sources.base import FetchRequest
+    from market_assets.collection.outcome import TickerOutcome
     from market_assets.store import LedgerEntry, Snapshot, Store
     from market_assets.universe import Ticker
 
 _PRICES = ("bar_end", "open", "high", "low", "close", "basis")
-StoredByInterval = dict[tuple[str, str], StoredBars]
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked for one ticker, and whether it was answered."""
-
-    ticker: Ticker
-    windows: tuple[FetchRequest, ...]
-    #: why it was not answered; an answer without a bar is an answer
-    error: Exception | None
-
-    @property
-    def answered(self) -> bool:
-        """Whether the source said what it has."""
-        return self.error is None or isinstance(self.error, EmptyAnswerError)
-
-    @property
-    def failure(self) -> str:
-        """Why it was not answered, in one line."""
-        return "" if self.answered else f"{getattr(self.error, 'code', type(self.error).__name__)}: {self.error}"
-
-
-def judge_coverage(store: Store, asked: Asked, now: datetime, rules: Rules) -> list[LedgerEntry]:
-    """Return the entry of every whole UTC day and interval that was `asked` for."""
-    if not asked.windows:
+def judge_coverage(
+    store: Store, ticker: Ticker, outcome: TickerOutcome, now: datetime, rules: Rules
+) -> list[LedgerEntry]:
+    """Return the entry of every whole UTC day and interval that was asked for."""
+    if not outcome.windows:
         return []
-    name = asked.ticker.name
-    start = min(request.start for request in asked.windows)
-    end = max(request.end for request in asked.windows)
+    start = min(request.start for request in outcome.windows)
+    end = max(request.end for request in outcome.windows)
     with store.snapshot() as snapshot:
-        stored = read_stored(snapshot, [name], start, end)
+        stored = read_stored(snapshot, ticker.name, start, end)
     before = {
         (entry.ticker, entry.interval, entry.day): entry
-        for entry in store.runs.states(start.date(), end.date() + ONE_DAY, tickers=[name])
+        for entry in store.runs.states(start.date(), end.date() + ONE_DAY, tickers=[ticker.name])
     }
     entries: list[LedgerEntry] = []
-    for request in asked.windows:
-        key = (name, request.interval.value)
+    for request in outcome.windows:
+        interval = request.interval.value
         days = whole_days(request.start, request.end, now)
         entries += judge_days(
-            asked.ticker,
+            ticker,
             request.interval,
             days,
-            stored.get(key, StoredBars.none()),
-            asked_at=_asked_at(days, key, before, now if asked.answered else None),
-            failure=asked.failure,
+            stored.get(interval, StoredBars.none()),
+            asked_at=_asked_at(days, (ticker.name, interval), before, now if outcome.answered else None),
+            failure="" if outcome.answered else outcome.message,
             now=now,
             rules=rules,
         )
@@ -97,22 +75,21 @@ def _asked_at(
     return {day: entry.asked_at for day, entry in known if entry is not None and entry.asked_at is not None}
 
 
-def read_stored(snapshot: Snapshot, names: Sequence[str], start: datetime, end: datetime) -> StoredByInterval:
-    """Return what is stored of `names` in [start, end), by ticker and interval."""
-    versions = snapshot.versions(MARKET_BARS, start=start, end=end, series=names, columns=())
+def read_stored(snapshot: Snapshot, name: str, start: datetime, end: datetime) -> dict[str, StoredBars]:
+    """Return what is stored of one ticker in [start, end), by interval."""
+    versions = snapshot.versions(MARKET_BARS, start=start, end=end, series=[name], columns=())
     found = {}
-    for (name, interval), group in versions.groupby(["ticker", "interval"], sort=False):
+    for interval, group in versions.groupby("interval", sort=False):
         starts, first, counts = np.unique(instants_us(group["bar_start"]), return_index=True, return_counts=True)
         last = first + counts - 1
         revised = counts > 1
-        found[str(name), str(interval)] = StoredBars(
+        repriced = _repriced(snapshot, name, str(interval), group, starts[revised]) if revised.any() else starts[:0]
+        found[str(interval)] = StoredBars(
             starts,
             instants_us(group[KNOWN_FROM])[first],
             group[KNOWN_TO].isna().to_numpy()[last],
             revised,
-            np.isin(starts, _repriced(snapshot, str(name), str(interval), group, starts[revised]))
-            if revised.any()
-            else revised,
+            np.isin(starts, repriced),
         )
     return found
 

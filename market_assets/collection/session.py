@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from market_assets.collection import build
 from market_assets.collection.correlated import recent_correlations
@@ -25,7 +22,8 @@ from market_assets.collection.coverage import Rules, bars_are_due, late_after
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.holes import REFILL
 from market_assets.collection.ingest import ingest
-from market_assets.collection.ledger import Asked, judge_coverage
+from market_assets.collection.ledger import judge_coverage
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS
 from market_assets.errors import CollectionFailedError, EmptyAnswerError, LeaseLostError, SourceError
@@ -36,6 +34,8 @@ from market_assets.store.tables import CRYPTO_CORRELATIONS
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    import pandas as pd
 
     from market_assets.clock import Clock
     from market_assets.collection.write import ScopedWrite
@@ -50,33 +50,6 @@ _LOG = logging.getLogger(__name__)
 SourceFactory = Callable[[], "MarketDataSource"]
 #: called with (done, total, what) as a collection moves on
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TickerOutcome:
-    """What became of one ticker in this run. `write` is None exactly when `error` is set."""
-
-    ticker: str
-    source: str
-    windows: tuple[FetchRequest, ...]
-    write: ScopedWrite | None = None
-    error: SourceError | None = None
-    failed_requests: int = 0
-    bars: pd.DataFrame = field(default_factory=pd.DataFrame)
-    quarantined: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    #: windows that were answered without a bar though the calendar expected some; never a scope, asked for again
-    holes: tuple[str, ...] = ()
-
-    @property
-    def requests(self) -> int:
-        """How many windows were asked for."""
-        return len(self.windows)
-
-    @property
-    def message(self) -> str:
-        """The failure in one line; empty if there is none."""
-        return "" if self.error is None else f"{self.error.code}: {self.error}"
 
 
 class CollectionSession:
@@ -401,10 +374,7 @@ class CollectionSession:
         }
 
     def _record_coverage(self, ticker: Ticker) -> None:
-        outcome = self.outcomes[ticker.name]
-        entries = judge_coverage(
-            self.store, Asked(ticker, outcome.windows, outcome.error), self.now, self._coverage_rules
-        )
+        entries = judge_coverage(self.store, ticker, self.outcomes[ticker.name], self.now, self._coverage_rules)
         self.store.runs.record_states(entries, self.run_id, self.now)
 
     @cached_property

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from market_assets.clock import ManualClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import CollectionSession, TickerOutcome
+from market_assets.collection.session import CollectionSession
 from market_assets.errors import EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
@@ -30,6 +30,8 @@ from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from market_assets.collection.outcome import TickerOutcome
 
 FRIDAY = datetime(2026, 8, 28, 21, 31, tzinfo=UTC)
 SATURDAY = FRIDAY + timedelta(days=1)

@@ -25,6 +25,7 @@ from market_assets_tests.torture.kills import check_aftermath
 from market_assets_tests.torture.pictures import scopes
 from market_assets_tests.torture.stage import NIGHT, aftermath_of, lease_runs_out
 from market_assets_tests.torture.victim import Ended, Pauses, Victim
+from market_assets_tests.torture.watching import Onlooker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -243,41 +244,19 @@ def _check_ends(story: Story, one: Ended, two: Ended, seed: str) -> None:
         assert "collection lock" in one.error, (seed, one)
 
 
-class Witness:
-    """Looks all the time: a scope holds what one of the undisturbed runs left in it, the older or the newer, whole."""
+class Witness(Onlooker):
+    """A scope holds what one of the undisturbed runs left in it, the older or the newer, whole."""
 
     def __init__(self, camera: Camera, rehearsal: Rehearsal) -> None:
         """Begin to look."""
-        self._camera = camera
         self._allowed = _ever(rehearsal)
-        self._done = threading.Event()
-        self._pictures: list[Picture] = []
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    @property
-    def glances(self) -> int:
-        """Pictures taken."""
-        return len(self._pictures)
+        super().__init__(camera, _PAUSE)
 
     def stop(self) -> None:
         """Stop looking, and judge what was seen."""
-        self._done.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        for picture in self._pictures:
+        for picture in self.developed():
             for scope, rows in scopes(picture).items():
                 assert rows in self._allowed[scope], f"a reader saw {len(rows)} rows of {scope} that no run ever left"
-
-    def _look(self) -> None:
-        try:
-            while not self._done.is_set():
-                self._pictures.append(self._camera.picture())
-                time.sleep(_PAUSE)
-        except Exception as error:  # noqa: BLE001 - raised again by `stop`
-            self._error = error
 
 
 def _ever(rehearsal: Rehearsal) -> Mapping[tuple[str, ...], set[frozenset[Row]]]:

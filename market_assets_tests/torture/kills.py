@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import signal
-import threading
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,6 +22,7 @@ from market_assets_tests.torture.invariants import broken_invariants, not_replay
 from market_assets_tests.torture.pictures import foreign_versions, unexplained
 from market_assets_tests.torture.stage import lease_runs_out, wait_until_gone
 from market_assets_tests.torture.victim import Victim, Way
+from market_assets_tests.torture.watching import Onlooker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,33 +176,19 @@ def _dead_hand(store: Store, scene: Scene) -> bool:
     return True
 
 
-class Watcher:
-    """An independent reader that looks all the time: each thing it sees is a state that the undisturbed run left."""
+class Watcher(Onlooker):
+    """Each thing it sees is a state that the undisturbed run left."""
 
     def __init__(self, camera: Camera, states: Sequence[Picture]) -> None:
         """Begin to look."""
-        self._camera = camera
         self._states = states
-        self._done = threading.Event()
-        self._pictures: list[Picture] = []
-        self._error: Exception | None = None
         self.seen: set[int] = set()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-
-    @property
-    def glances(self) -> int:
-        """Pictures taken."""
-        return len(self._pictures)
+        super().__init__(camera, _PAUSE)
 
     def stop(self) -> None:
         """Stop looking, and place every picture: raise AssertionError for one that is none of the states."""
-        self._done.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
         latest = 0
-        for picture in self._pictures:
+        for picture in self.developed():
             # Some commits (the lock's) change nothing that is looked at: any of these will do, but none goes back.
             latest = self.place(picture, since=latest)
             self.seen.add(latest)
@@ -214,12 +200,3 @@ class Watcher:
                 return commits
         nearest = min((picture.differences(state) for state in self._states), key=len)
         raise AssertionError(f"a reader saw what no commit of the undisturbed run left: {nearest}")
-
-    def _look(self) -> None:
-        try:
-            while not self._done.is_set():
-                self._pictures.append(self._camera.picture())
-                # The simulator lives in this process, and wants to answer.
-                time.sleep(_PAUSE)
-        except Exception as error:  # noqa: BLE001 - raised again by `stop`
-            self._error = error
