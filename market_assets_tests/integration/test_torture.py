@@ -7,6 +7,7 @@ What each kill and each crossing asserts stands in `market_assets_tests/torture/
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,7 +31,11 @@ SEED = "on every commit"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("torture"))
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each worker a directory of its own inside of the session's
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rehearsals"
+    shared.mkdir(exist_ok=True)
+    made = Stage(tmp_path_factory.mktemp("torture"), shared=shared, dagster_goes_on=False)
     yield made
     made.close()
 

@@ -1,9 +1,7 @@
 """Two collections at once, forced to interleave statement by statement.
 
-Belongs here: who moves when, and what must be true afterwards. Does not belong here: killing (`kills.py`).
-
-Both programs ask before they leave any of their events, and the director lets one of them go on, drawn from a seed. One
-that does not come to its next event is blocked by the other, or computing: then the other goes on.
+Belongs here: the stories, and what must be true afterwards. Does not belong here: who moves when (`turns.py`), killing
+(`kills.py`).
 """
 
 from __future__ import annotations
@@ -17,13 +15,13 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from multiprocessing.connection import wait as wait_for
 from typing import TYPE_CHECKING
 
 from market_assets_tests.torture.events import Event, Place, committed
 from market_assets_tests.torture.kills import check_aftermath
 from market_assets_tests.torture.pictures import scopes
 from market_assets_tests.torture.stage import NIGHT, aftermath_of, lease_runs_out
+from market_assets_tests.torture.turns import LONGEST, PATIENCE, alternate, patience, step
 from market_assets_tests.torture.victim import Ended, Pauses, Victim
 from market_assets_tests.torture.watching import Onlooker
 
@@ -34,13 +32,8 @@ if TYPE_CHECKING:
     from market_assets_tests.torture.pictures import Camera, Picture, Row
     from market_assets_tests.torture.stage import Opened, Rehearsal, Scene, Stage
 
-#: seconds after which a program that has not come to its next event is taken to be blocked
-_PATIENCE = 0.05
 #: seconds between two looks of the witness
 _PAUSE = 0.1
-#: how likely the same program moves again: bursts of some statements
-_AGAIN = 0.6
-_LONGEST = 120.0
 _WAIT = timedelta(seconds=60)
 #: commits of the second from which the first wakes up: the lock, the log, the tickers, and what is derived from them
 _FIRST_COMMITS = 12
@@ -125,7 +118,7 @@ def _meetings(story: Story, rehearsal: Rehearsal) -> list[Event]:
 def _walk_to(victim: Victim, met: Event) -> None:
     """Let a program go on until it stands at `met`."""
     victim.go_on()
-    while (told := victim.told(_LONGEST)) != met:
+    while (told := victim.told(LONGEST)) != met:
         assert told is not None, f"the program does not come to {met}"
         assert not isinstance(told, Ended), told
         victim.go_on()
@@ -138,7 +131,7 @@ def _act(story: Story, one: Victim, two: Victim, opened: Opened, chance: random.
         return alternate([], chance, (two,)) + alternate([one], chance)
     if story is Story.WAITING:
         two.go_on()
-        return alternate([one], chance, (two,))
+        return alternate([one], chance, (two,), seldom=two)
     if story is Story.PAUSED:
         pid = one.process.pid
         assert pid is not None
@@ -159,70 +152,20 @@ def _rob(one: Victim, two: Victim, store: Store, commits: int) -> None:
     """
     robber = threading.Thread(target=lease_runs_out, args=(store,), daemon=True)
     robber.start()
-    robber.join(_PATIENCE)
+    robber.join(PATIENCE)
     while robber.is_alive():
-        _step(one)
-        robber.join(_PATIENCE)
+        step(one)
+        robber.join(PATIENCE)
     two.go_on()
     while True:
-        told = two.told(_patience(two))
+        told = two.told(patience(two))
         assert not isinstance(told, Ended), told
         if told is None:
-            _step(one)
+            step(one)
         elif told.commits >= commits:
             return
         else:
             two.go_on()
-
-
-def _step(victim: Victim) -> None:
-    """Let a program that stands at an event go on to its next one, or to its end."""
-    if victim.ended is None:
-        victim.go_on()
-        assert victim.told(_LONGEST) is not None, "the program does not go on"
-
-
-def _patience(victim: Victim) -> float:
-    """Return how long a moving program is waited for: one that talks to the database may be blocked by the other."""
-    talks = victim.last is None or victim.last.place in {Place.BEFORE_STATEMENT, Place.BEFORE_COMMIT}
-    return _PATIENCE if talks else _LONGEST
-
-
-def alternate(standing: list[Victim], chance: random.Random, moving: tuple[Victim, ...] = ()) -> int:
-    """Let programs that stand at an event, and those that move already, go on in turns to their ends.
-
-    Returns how often the word passed from one to another.
-    """
-    ready = [victim for victim in standing if victim.ended is None]
-    under_way = list(moving)
-    turns, last = 0, None
-    while ready or under_way:
-        # Everybody is waited for who can come to an event: who moves next is drawn, and not a matter of speed.
-        for victim in list(under_way):
-            if not ready:
-                wait_for([one.wire for one in under_way], _LONGEST)
-            told = victim.told(0.0 if not ready or victim.blocked else _patience(victim))
-            victim.blocked = told is None
-            if told is None:
-                continue
-            under_way.remove(victim)
-            if isinstance(told, Event):
-                ready.append(victim)
-            if isinstance(told, Ended) or told.place is Place.AFTER_COMMIT:
-                # Whoever waited for this may have its chance now.
-                for other in under_way:
-                    other.blocked = False
-        if not ready:
-            continue
-        chosen = last if last in ready and chance.random() < _AGAIN else chance.choice(ready)
-        turns += last is not None and chosen is not last
-        last = chosen
-        chosen.go_on()
-        ready.remove(chosen)
-        under_way.append(chosen)
-    for victim in {*standing, *moving}:
-        victim.process.join(60)
-    return turns
 
 
 def _check_ends(story: Story, one: Ended, two: Ended, seed: str) -> None:
