@@ -1,6 +1,4 @@
-"""Collections that are killed, robbed of their lease, or met by another one (`make torture`).
-
-`python -m market_assets_tests.torture` does it ten times as often, with a record.
+"""Collections that are killed, robbed of their lease, or met by another one: a tenth of `make torture`.
 
 What each kill and each crossing asserts stands in `market_assets_tests/torture/kills.py` and `crossings.py`.
 """
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from market_assets_tests.torture.stage import Scene
 
-pytestmark = pytest.mark.torture
+pytestmark = pytest.mark.integration
 
 #: moments of each scene: five a database, of which one in a real run
 KILLS = {FIRST: 1, NIGHT: 3, DAGSTER: 1}
