@@ -17,6 +17,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from market_assets.store.tables import COLLECTION_LOCK
 from market_assets_tests.torture.events import Event, Place, committed
 from market_assets_tests.torture.kills import check_aftermath
 from market_assets_tests.torture.pictures import scopes
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 #: seconds between two looks of the witness
 _PAUSE = 0.1
 _WAIT = timedelta(seconds=60)
+#: seconds after which the database's locks are taken to be held
+_LOOK = 1.0
 #: commits of the second from which the first wakes up: the lock, the log, the tickers, and what is derived from them
 _FIRST_COMMITS = 12
 #: the least that the settings allow; what is paused loses it in real time
@@ -133,9 +138,7 @@ def _act(story: Story, one: Victim, two: Victim, opened: Opened, chance: random.
         two.go_on()
         return alternate([one], chance, (two,), seldom=two)
     if story is Story.PAUSED:
-        pid = one.process.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        pid = _stop_between_writes(one, opened.store)
         one.go_on()
         two.go_on()
         two.to_its_end()
@@ -143,6 +146,26 @@ def _act(story: Story, one: Victim, two: Victim, opened: Opened, chance: random.
         return 2 + alternate([], chance, (one,))
     _rob(one, two, opened.store, commits=chance.randrange(1, _FIRST_COMMITS))
     return alternate([one, two], chance)
+
+
+def _stop_between_writes(victim: Victim, store: Store) -> int:
+    """Stop a program where none of its threads holds the database's locks; return its process's number.
+
+    The thread that renews the lease writes when it likes. Stopped inside of a write it keeps everybody out, for as long
+    as the database lets it: that is another story.
+    """
+    pid = victim.process.pid
+    assert pid is not None
+    lock = sa.select(store.schema.plain(COLLECTION_LOCK)).with_for_update()
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        look = threading.Thread(target=store.database.write, args=(lambda connection: connection.execute(lock),))
+        look.start()
+        look.join(_LOOK)
+        if not look.is_alive():
+            return pid
+        os.kill(pid, signal.SIGCONT)
+        look.join()
 
 
 def _rob(one: Victim, two: Victim, store: Store, commits: int) -> None:
