@@ -64,6 +64,27 @@ def open_existing(settings: Settings) -> Store:
     return open_store(settings)
 
 
+def open_reader(
+    settings: Settings, *, universe: Universe = UNIVERSE, indicators: Sequence[Indicator] = INDICATORS
+) -> Store:
+    """Open the market database, or the replica that is named for reading, so that nothing can be written or migrated.
+
+    Raises:
+        NoDatabaseError: there is no such file yet.
+        SchemaOutdatedError, StoreError: as for `open_store`.
+    """
+    url = settings.read_url
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise NoDatabaseError(f"there is no database {Path(url.database).absolute()} yet")
+    store = Store.connect(url, feature_columns=feature_columns(universe, indicators), read_only=True)
+    try:
+        store.check_schema()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
 def database_file(settings: Settings) -> Path | None:
     """Return the absolute path of the embedded database, None if the database is on a server."""
     name = settings.sqlalchemy_url.database

@@ -79,6 +79,7 @@ def run_collection(
     kind: str,
     clock: Clock | None = None,
     accept_deletions: bool = False,
+    run_id: str | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> RunOutcome:
@@ -105,7 +106,7 @@ def run_collection(
     if accept_deletions:
         tags[ACCEPT_DELETIONS_TAG] = "true"
     single = days.first == days.last
-    run_id = str(uuid.uuid4())
+    run_id = run_id or str(uuid.uuid4())
     with _instance(home) as instance:
         try:
             stop.check()

@@ -23,7 +23,7 @@ from market_assets.errors import SettingsError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_SECRET_FIELDS = frozenset({"database_url", "mysql_password", "postgres_password"})
+_SECRET_FIELDS = frozenset({"api_token", "database_url", "database_read_url", "mysql_password", "postgres_password"})
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -113,6 +113,26 @@ class Settings(BaseSettings):
         120.0, ge=5.0, le=3600.0, description="Seconds after which a collection that died loses the collection lock."
     )
 
+    database_read_url: SecretStr | None = Field(
+        None,
+        description="SQLAlchemy URL of a replica that the HTTP API reads from. Unset: the market database.",
+        json_schema_extra={"allowed": "sqlite, postgresql+psycopg, mysql+pymysql"},
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token that POST /collect wants, 16 characters at least. Unset: that address is off.",
+    )
+    api_collect_per_hour: int = Field(
+        12, ge=1, le=3600, description="How often POST /collect may be called in an hour, of each server process."
+    )
+    dagster_graphql_url: str | None = Field(
+        None,
+        description="Dagster's GraphQL address, by which POST /collect starts the job. Unset: it runs in a process of "
+        "its own beside the API.",
+        json_schema_extra={"allowed": "e.g. `http://dagster-webserver/graphql`"},
+    )
+
     @field_validator("collection_interval_minutes")
     @classmethod
     def _interval_is_on_the_list(cls, value: int) -> int:
@@ -138,7 +158,19 @@ class Settings(BaseSettings):
             raise ValueError("must not carry credentials")
         return value.rstrip("/")
 
-    @field_validator("database_url")
+    @field_validator("dagster_graphql_url")
+    @classmethod
+    def _graphql_url_is_http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an HTTP address, such as http://127.0.0.1:3000/graphql")
+        if parts.username or parts.password:
+            raise ValueError("must not carry credentials")
+        return value
+
+    @field_validator("database_url", "database_read_url")
     @classmethod
     def _database_url_parses(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
@@ -198,7 +230,7 @@ class Settings(BaseSettings):
 
     def simulated_at(self, base_url: str) -> Settings:
         """Return these settings with the source at `base_url` and the embedded database of simulated rows."""
-        databases = dict.fromkeys(("database_url", "mysql_host", "postgres_host"))
+        databases = dict.fromkeys(("database_url", "database_read_url", "mysql_host", "postgres_host"))
         return self.model_copy(update={**databases, "yahoo_base_url": base_url})
 
     @property
@@ -219,6 +251,13 @@ class Settings(BaseSettings):
                 )
         # Real and simulated rows never share a file.
         return URL.create("sqlite", database="simulated.db" if self.yahoo_base_url else "market.db")
+
+    @property
+    def read_url(self) -> URL:
+        """URL of the database that the HTTP API reads from."""
+        if self.database_read_url is not None:
+            return make_url(self.database_read_url.get_secret_value())
+        return self.sqlalchemy_url
 
     @property
     def is_embedded(self) -> bool:

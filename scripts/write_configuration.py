@@ -34,6 +34,7 @@ _GROUPS = (
     ("The source", "", "yfinance_request_delay"),
     ("The database", _DATABASES, "database_url"),
     ("One collection at a time", "", "collection_lock_wait_seconds"),
+    ("The HTTP API", "", "database_read_url"),
 )
 
 _OTHERS = """\

@@ -126,6 +126,17 @@ class VenueCalendar:
         row = np.searchsorted(self._table.open_us, at, side="right") - 1
         return np.asarray((row >= 0) & (at < self._table.close_us[row]), dtype=np.bool_)
 
+    def last_closed_session(self, at_us: int) -> date | None:
+        """Return the label of the last session that has closed at or before an instant; None before the first one.
+
+        Raises:
+            CalendarRangeError: the instant lies outside of the calendar.
+        """
+        self._check(np.array([at_us], dtype=np.int64))
+        row = int(np.searchsorted(self._table.close_us, at_us, side="right")) - 1
+        label: date | None = None if row < 0 else self._table.label[row].item()
+        return label
+
     def expected_bars(
         self, interval: Interval | str, start_us: int, end_us: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

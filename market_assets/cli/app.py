@@ -351,3 +351,18 @@ def simulate(
     from market_assets.cli.simulate import simulate as run
 
     run(host=host, port=port, seed=seed, now=parse_instant(now, "--now"), latency_ms=latency_ms)
+
+
+@_command("Operate")
+def serve(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="PORT", help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve the HTTP API and the page for people until Ctrl-C.
+
+    Needs `pip install 'market-assets[api]'`. The page is at /, the addresses at /docs. POST /collect wants the bearer
+    token API_TOKEN.
+    """
+    from market_assets.cli.serve import serve as run
+
+    run(host=host, port=port)

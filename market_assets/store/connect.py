@@ -68,10 +68,10 @@ def normalise_url(url: str | URL) -> URL:
 class Database:
     """An engine and its backend; runs transactions and turns driver errors into StoreErrors."""
 
-    def __init__(self, url: str | URL) -> None:
-        """Prepare connections to `url`; none is opened yet."""
+    def __init__(self, url: str | URL, *, read_only: bool = False) -> None:
+        """Prepare connections to `url`; none is opened yet. `read_only`: the database itself refuses every write."""
         self.url = normalise_url(url)
-        self.engine = _create_engine(self.url)
+        self.engine = _create_engine(self.url, read_only=read_only)
         self.backend: Backend = backend_of(self.engine.dialect.name)
         self._fence: Callable[[sa.Connection], None] | None = None
 
@@ -151,20 +151,22 @@ class Database:
             raise StoreError(f"cannot {verb} {self.redacted_url}: {type(original).__name__}: {reason}") from error
 
 
-def _create_engine(url: URL) -> sa.Engine:
+def _create_engine(url: URL, *, read_only: bool) -> sa.Engine:
     # hide_parameters: rows do not belong in error messages, and a message of a bulk insert would be megabytes
     common: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         engine = sa.create_engine(
             url, connect_args={"timeout": _SQLITE_BUSY_SECONDS, "check_same_thread": False}, **common
         )
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "connect", _prepare_sqlite_reader if read_only else _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     pooled = common | {"pool_pre_ping": True, "pool_recycle": 1800, "isolation_level": "READ COMMITTED"}
     if url.get_backend_name() == "postgresql":
         # prepared statements break behind a transaction-pooling PgBouncer
         arguments: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "prepare_threshold": None}
+        if read_only:
+            pooled |= {"execution_options": {"postgresql_readonly": True}}
         return sa.create_engine(url, connect_args=arguments, **pooled)
     arguments = {
         "connect_timeout": _CONNECT_SECONDS,
@@ -174,7 +176,16 @@ def _create_engine(url: URL) -> sa.Engine:
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
         ),
     }
-    return sa.create_engine(url, connect_args=arguments, **pooled)
+    engine = sa.create_engine(url, connect_args=arguments, **pooled)
+    if read_only:
+        sa.event.listen(engine, "connect", _make_mariadb_reader)
+    return engine
+
+
+def _make_mariadb_reader(connection: Any, _record: object) -> None:  # noqa: ANN401 - a driver's connection
+    with connection.cursor() as cursor:
+        # The variable behind it has another name on MySQL than on older MariaDB.
+        cursor.execute("SET SESSION TRANSACTION READ ONLY")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
@@ -193,6 +204,15 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous = NORMAL")  # in WAL mode a power cut can lose the last commits, never corrupt
     cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.execute("PRAGMA cache_size = -32000")
+    cursor.close()
+
+
+def _prepare_sqlite_reader(connection: sqlite3.Connection, _record: object) -> None:
+    # The journal's mode stays as the writers have set it: to change it is a write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.close()
 
 

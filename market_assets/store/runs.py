@@ -21,6 +21,7 @@ from market_assets.store.queries import select_arrays
 from market_assets.store.stale import mark_stale
 from market_assets.store.states import RecordedStates
 from market_assets.store.tables import (
+    COLLECTION_LEDGER,
     COLLECTIONS,
     FETCH_LEDGER,
     MARKET_BARS,
@@ -122,6 +123,13 @@ class RunLog:
             rows = connection.execute(query.order_by(table.columns.started_at.desc())).mappings().all()
         return [_record(row) for row in rows]
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many collections there were, by kind and status."""
+        at = self._schema.plain(COLLECTIONS).columns
+        query = sa.select(at.kind, at.status, sa.func.count()).group_by(at.kind, at.status)
+        with self._database.reading() as connection:
+            return {(kind, status): count for kind, status, count in connection.execute(query)}
+
     def collection(self, run_id: str) -> CollectionRecord | None:
         """Return one collection, None if it was never started."""
         table = self._schema.plain(COLLECTIONS)
@@ -161,6 +169,12 @@ class RunLog:
                 tickers=tickers,
                 states=states,
             )
+
+    def recorded_by(self, run_id: str) -> set[str]:
+        """Return the tickers of which a run has recorded states: those that it is done with."""
+        at = self._schema.plain(COLLECTION_LEDGER).columns
+        with self._database.reading() as connection:
+            return set(connection.execute(sa.select(at.ticker).where(at.run_id == run_id).distinct()).scalars())
 
     def ticker_coverage(self) -> list[TickerCoverage]:
         """Return what is stored of every ticker and interval, sorted."""

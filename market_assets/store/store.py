@@ -62,15 +62,20 @@ class Store:
 
     @classmethod
     def connect(
-        cls, url: str | URL, *, clock: Clock | None = None, feature_columns: Sequence[str] | None = None
+        cls,
+        url: str | URL,
+        *,
+        clock: Clock | None = None,
+        feature_columns: Sequence[str] | None = None,
+        read_only: bool = False,
     ) -> Self:
-        """Open the store at `url`; no connection is made yet.
+        """Open the store at `url`; no connection is made yet. With `read_only` the database refuses every write.
 
         Without a `clock` the database's own clock stamps `known_from`; a clock is for simulated days. `feature_columns`
         defaults to the universe's. Raises SettingsError for an unusable URL and StoreError above 300 tickers.
         """
         columns = universe_feature_columns() if feature_columns is None else feature_columns
-        return cls(Database(url), build_schema(columns), clock)
+        return cls(Database(url, read_only=read_only), build_schema(columns), clock)
 
     def close(self) -> None:
         """Close all idle connections."""
