@@ -5,6 +5,7 @@ Belongs here: everything that knows SQL. Does not belong here: fetching, formula
 
 from __future__ import annotations
 
+from market_assets.store.alerts import AlertBook, AlertKey, AlertMessage, AlertState, Decision
 from market_assets.store.diffs import Counts
 from market_assets.store.guard import RefusedScope
 from market_assets.store.lock import CollectionLease, CollectionLock, LockState
@@ -16,11 +17,16 @@ from market_assets.store.tables import VersionedTable
 from market_assets.store.versioned import Replacement, WriteReport
 
 __all__ = [
+    "AlertBook",
+    "AlertKey",
+    "AlertMessage",
+    "AlertState",
     "CollectionLease",
     "CollectionLock",
     "CollectionRecord",
     "Counts",
     "DayState",
+    "Decision",
     "LedgerEntry",
     "LockState",
     "RefusedScope",

@@ -1,0 +1,128 @@
+"""Whether people would be told: for `status`, and for anything else that asks.
+
+Belongs here: one plain function over the store. Does not belong here: printing, HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from market_assets.alerts.evaluations import ALERT_PATH, rank
+from market_assets.alerts.policy import policy_of
+from market_assets.alerts.states import is_confirmed
+from market_assets.alerts.targets import targets_of
+from market_assets.alerts.ticks import TickState, tick_state
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from market_assets.settings import Settings
+    from market_assets.store import AlertState, Store
+
+#: a sensor looks every minute; after so long nobody does
+UNATTENDED_AFTER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertHealth:
+    """How alerts stand. Nothing in it is secret."""
+
+    #: names of the targets, empty if nobody is told
+    targets: tuple[str, ...]
+    #: targets that did not take their last post, with what was said, and since when
+    broken: tuple[AlertState, ...]
+    #: confirmed failures of checks, worst and oldest first
+    open: tuple[AlertState, ...]
+    #: messages that not every target has taken, and when the oldest was made
+    waiting: int
+    waiting_since: datetime | None
+    #: when a sensor or `watch` last looked
+    looked_at: datetime | None
+    ticks: TickState | None
+    now: datetime
+
+    @property
+    def attended(self) -> bool:
+        """Whether anything has looked lately."""
+        return self.looked_at is not None and self.now - self.looked_at <= UNATTENDED_AFTER
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the alerts themselves, and missed ticks, in sentences."""
+        found = []
+        if self.ticks is not None and self.ticks.alarming:
+            found.append(
+                f"{self.ticks.missed} ticks were missed: none has succeeded since {self.ticks.since:%Y-%m-%d %H:%M} UTC"
+            )
+        found += [
+            f"alerts cannot be posted to {state.asset} since {state.since:%Y-%m-%d %H:%M} UTC ({state.detail})"
+            for state in self.broken
+        ]
+        # Before the first look there is nothing that could have stopped.
+        if self.targets and self.looked_at is not None and not self.attended:
+            found.append(
+                f"nothing has looked for alerts since {self.looked_at:%Y-%m-%d %H:%M} UTC: neither Dagster's sensors "
+                "nor market-assets watch"
+            )
+        return tuple(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "healthy": not self.problems,
+            "problems": list(self.problems),
+            "targets": list(self.targets),
+            "broken": [_plain(state) for state in self.broken],
+            "open": [_plain(state) for state in self.open],
+            "waiting": self.waiting,
+            "waiting_since": _text(self.waiting_since),
+            "looked_at": _text(self.looked_at),
+            "attended": self.attended,
+            "ticks_missed": 0 if self.ticks is None else self.ticks.missed,
+            "last_good_tick": _text(self.ticks.since) if self.ticks is not None and self.ticks.was_ever_good else None,
+        }
+
+
+def alert_health(store: Store, settings: Settings, now: datetime) -> AlertHealth:
+    """Return how alerts stand at `now` (UTC), from the store alone.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    states = store.alerts.states()
+    waiting = store.alerts.waiting()
+    targets = tuple(target.name for target in targets_of(settings))
+    failing = [state for state in states.values() if is_confirmed(state) and state.check != ALERT_PATH]
+    return AlertHealth(
+        targets=targets,
+        broken=tuple(
+            state for state in states.values() if state.check == ALERT_PATH and state.failing and state.asset in targets
+        ),
+        open=tuple(sorted(failing, key=lambda one: (-rank(one.severity), one.since, one.key))),
+        waiting=len(waiting),
+        waiting_since=waiting[0].created_at if waiting else None,
+        looked_at=store.alerts.looked_at(),
+        ticks=tick_state(store, settings, now),
+        now=now,
+    )
+
+
+def _plain(state: AlertState) -> dict[str, Any]:
+    return {
+        "check": state.check,
+        "asset": state.asset,
+        "severity": state.severity,
+        "says": policy_of(state.check, state.asset).says,
+        "since": _text(state.since),
+        "observed": state.observed,
+        "threshold": state.threshold,
+        "detail": state.detail,
+        "run_id": state.run_id,
+        "told_at": _text(state.told_at) if state.told else None,
+    }
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,173 @@
+"""The parts put together: what the sensors and `market-assets watch` call.
+
+Belongs here: one method per occasion. Does not belong here: rules, wording, posting, SQL, Dagster.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from market_assets.alerts.delivery import Delivered, deliver
+from market_assets.alerts.evaluations import ALERT_PATH, MISSED_TICKS, FinishedRun
+from market_assets.alerts.heartbeat import HEARTBEAT, compose_heartbeat, heartbeat_due
+from market_assets.alerts.messages import Links, compose, names, note_of
+from market_assets.alerts.posting import ApprisePoster, Poster
+from market_assets.alerts.states import observe, observe_run, retired
+from market_assets.alerts.targets import Masker, targets_of
+from market_assets.alerts.telling import Change, Turn, tell
+from market_assets.alerts.ticks import COLLECTOR, TickState, judge_ticks, tick_state
+from market_assets.store import AlertKey, AlertMessage, AlertState, Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from market_assets.clock import Clock
+    from market_assets.settings import Settings
+    from market_assets.store import Store
+
+_LOG = logging.getLogger(__name__)
+#: done messages are kept as a log for so long
+_KEPT = timedelta(days=90)
+#: assets named in the note of a run over past days
+_NAMED = 80
+
+
+class Alerts:
+    """Alerts of one collector. Safe to use from several processes at once: decisions are made in the store."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Clock, poster: Poster | None = None) -> None:
+        """Take the parts; nothing is read or posted yet."""
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self.targets = targets_of(settings)
+        self._names = [target.name for target in self.targets]
+        self._mask = Masker.of(settings)
+        self._poster = poster or ApprisePoster(self._mask)
+        self._cooldown = timedelta(minutes=settings.alert_cooldown_minutes)
+        self._links = Links.of(settings)
+
+    def run_finished(self, run: FinishedRun) -> AlertMessage | None:
+        """Take in what a finished run found, and put what is to be told of it into the outbox. Safe to repeat.
+
+        Raises:
+            StoreError: the database cannot be read or written; call it again for the same run.
+        """
+        failed = _failed_checks(run)
+        if failed:
+            self._store.runs.note(run.run_id, {"failed_checks": failed})
+        ticks = self._ticks()
+        return self._decide(ticks, run)
+
+    def review(self) -> AlertMessage | None:
+        """Look at ticks, cool-downs and the daily message, and put what is to be told now into the outbox."""
+        return self._decide(self._ticks(), None)
+
+    def deliver(self) -> Delivered:
+        """Post what waits; see `delivery.deliver`."""
+        if not self.targets:
+            return Delivered()
+        delivered = deliver(self._store.alerts, self.targets, self._poster, self._clock.now())
+        for post in delivered.posts:
+            if not post.ok:
+                _LOG.warning("an alert could not be posted to %s: %s", post.target, post.error)
+        return delivered
+
+    def _ticks(self) -> TickState | None:
+        return tick_state(self._store, self._settings, self._clock.now())
+
+    def _decide(self, ticks: TickState | None, run: FinishedRun | None) -> AlertMessage | None:
+        now = self._clock.now()
+        alive = None
+        if self.targets and heartbeat_due(self._store.alerts.states(), self._settings, now):
+            alive = self._store.runs.collections_since(now - timedelta(days=1))
+
+        def work(states: Mapping[AlertKey, AlertState], waiting: Sequence[AlertMessage]) -> Decision:
+            view = dict(states)
+            changed = self._observed(view, ticks, run, now)
+            gone = retired(view.values(), run) if run is not None else []
+            for state in gone:
+                changed[state.key] = None
+                del view[state.key]
+            told = tell(
+                {key: state for key, state in view.items() if key != HEARTBEAT}, now, self._cooldown, self._names
+            )
+            changed |= {state.key: state for state in told.states}
+            changed |= dict.fromkeys(told.forgotten)
+            view |= {state.key: state for state in told.states}
+            retirements = [Change(Turn.RETIRED, state) for state in gone if state.told and self.targets]
+            notes = [one for one in waiting if one.kind == "note"]
+            messages: list[AlertMessage] = []
+            message = compose([*told.changes, *retirements], notes, now, self._links)
+            if message is not None:
+                messages.append(message)
+            if self.targets and heartbeat_due(states, self._settings, now) and alive is not None:
+                rest = [] if message is not None else notes
+                messages.append(compose_heartbeat(view.values(), alive, ticks, rest, now))
+                changed[HEARTBEAT] = AlertState(
+                    *HEARTBEAT, failing=False, severity="", failures=0, since=now, evaluated_at=now
+                )
+            updated = [replace(note, done_at=now) for note in notes] if messages else []
+            fresh = self._note(run, now) if run is not None and self.targets else None
+            return Decision(
+                states=[state for state in changed.values() if state is not None],
+                forgotten=[key for key, state in changed.items() if state is None],
+                messages=[*messages, *([fresh] if fresh is not None else [])],
+                updated=updated,
+                looked_at=now,
+                prune_before=now - _KEPT if messages else None,
+            )
+
+        decision = self._store.alerts.decide(work)
+        told = [one for one in decision.messages if one.kind != "note"]
+        for message in told:
+            _LOG.info("to be told: %s", message.title)
+        return told[0] if told else None
+
+    def _observed(
+        self, view: dict[AlertKey, AlertState], ticks: TickState | None, run: FinishedRun | None, now: datetime
+    ) -> dict[AlertKey, AlertState | None]:
+        """Take the run and the ticks into `view`, and return what has changed by them."""
+        changed: dict[AlertKey, AlertState | None] = {}
+        if run is not None:
+            changed |= observe_run(view, run)
+        if ticks is not None:
+            key = (MISSED_TICKS, COLLECTOR)
+            after = observe(view.get(key), judge_ticks(ticks, now, self._settings.interval), now)
+            if after != view.get(key):
+                changed[key] = after
+        # A target that is not configured any more is nobody's trouble.
+        changed |= {key: None for key in view if key[0] == ALERT_PATH and key[1] not in self._names}
+        for key, state in changed.items():
+            if state is None:
+                view.pop(key, None)
+            else:
+                view[key] = state
+        return changed
+
+    def _note(self, run: FinishedRun, now: datetime) -> AlertMessage | None:
+        """Return the one line that a run over past days gets, if anything in it failed."""
+        told_as_a_run = run.run_evaluation is not None and run.succeeded is False
+        if run.is_current or told_as_a_run:
+            return None
+        failed = _failed_checks(run)
+        count = sum(map(len, failed.values()))
+        if not count and run.succeeded is not False:
+            return None
+        if not count:
+            return note_of(f"the {run.kind} run of {run.label} failed", run.run_id, now)
+        found = "; ".join(f"{check}: {names(assets, _NAMED)}" for check, assets in failed.items())
+        return note_of(f"the {run.kind} run of {run.label} found {count} failed checks ({found})", run.run_id, now)
+
+
+def _failed_checks(run: FinishedRun) -> dict[str, list[str]]:
+    """Return the assets whose checks failed, by check."""
+    failed: dict[str, list[str]] = {}
+    for one in run.evaluations:
+        if one.conclusive and not one.passed:
+            failed.setdefault(one.check, []).append(one.asset)
+    return {check: sorted(assets) for check, assets in sorted(failed.items())}
