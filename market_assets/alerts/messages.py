@@ -67,7 +67,8 @@ def compose(
     more = len(groups) - 1
     title = f"{_NAME}: {_headline(groups[0])}"
     if more:
-        title = shortened_text(title, TITLE_LIMIT - 12) + f" and {more} more"
+        others = f"; and {more} other alert{'s' if more > 1 else ''}"
+        title = shortened_text(title, TITLE_LIMIT - len(others)) + others
     worst = max((rank(change.state.severity) for change in changes if change.turn in _BAD), default=0)
     recovered = all(change.turn is Turn.RECOVERED for change in changes)
     severity = ("ok" if recovered else "info", "warn", "error")[worst]
@@ -152,7 +153,7 @@ def _group_key(change: Change) -> tuple[bool, int, int, str, str]:
 
 def _headline(group: Sequence[Change]) -> str:
     change = group[0]
-    who = names(sorted(one.state.asset for one in group), 60)
+    who = names(sorted(one.state.asset for one in group), 40)
     return f"{_word(change)} {change.state.check} {change.turn}: {who}"
 
 

@@ -7,16 +7,27 @@ message goes where, and when it is tried again (delivery.py).
 from __future__ import annotations
 
 import logging
+import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from market_assets.alerts.targets import Masker
+
 if TYPE_CHECKING:
-    from market_assets.alerts.targets import Masker, Target
+    from market_assets.alerts.targets import Target
     from market_assets.store import AlertMessage
 
 _ERROR_LIMIT = 200
-#: the URL of a request stands in what these log
-_CHATTY = ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.poolmanager", "requests_oauthlib.oauth2_session")
+_URL = re.compile(r"\b([A-Za-z0-9]+)://\S+")
+#: the URL of a request, or of a target, stands in what these log
+_CHATTY = (
+    "apprise",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+    "urllib3.poolmanager",
+    "requests_oauthlib.oauth2_session",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +62,10 @@ class ApprisePoster:
 
     def post(self, target: Target, message: AlertMessage) -> Posted:
         """Post; the error of a failed post is what Apprise warned of, masked and cut."""
+        kinds = {"error": "failure", "warn": "warning", "ok": "success"}
         apprise = _apprise()
         for name in _CHATTY:
             logging.getLogger(name).addFilter(self._filter)
-        kinds = {"error": "failure", "warn": "warning", "ok": "success"}
         try:
             service = self._service(target)
             if service is None:
@@ -80,20 +91,43 @@ class ApprisePoster:
 
     def _service(self, target: Target) -> Any:  # noqa: ANN401 - Apprise's own class, imported late
         if target.name not in self._made:
-            self._made[target.name] = _apprise().Apprise.instantiate(target.url.get_secret_value())
+            self._made[target.name] = _instantiate(target)
         return self._made[target.name]
 
 
+def unusable(target: Target) -> bool:
+    """Whether Apprise cannot make anything of the target's URL."""
+    masked = _Masked(Masker([target.url]))
+    logger = logging.getLogger("apprise")
+    logger.addFilter(masked)
+    try:
+        return _instantiate(target) is None
+    finally:
+        logger.removeFilter(masked)
+
+
 class _Masked(logging.Filter):
-    """Masks the records of libraries that log the URL of a request."""
+    """Masks the records of libraries that log URLs; of Apprise's, what is less than a warning is dropped.
+
+    Apprise logs its URLs with the first and the last letter of each secret, and payloads besides.
+    """
 
     def __init__(self, masker: Masker) -> None:
         super().__init__()
         self._masker = masker
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self._masker(record.getMessage()), ()
+        if record.name == "apprise" and record.levelno < logging.WARNING:
+            return False
+        record.msg, record.args = _URL.sub(r"\1://***", self._masker(record.getMessage())), ()
         return True
+
+
+def _instantiate(target: Target) -> Any:  # noqa: ANN401 - Apprise's own class, imported late
+    with warnings.catch_warnings():
+        # The first one imports every plugin, some of which import what their Python deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return _apprise().Apprise.instantiate(target.url.get_secret_value())
 
 
 def _apprise() -> Any:  # noqa: ANN401 - a module

@@ -56,14 +56,13 @@ class Masker:
         parts: set[str] = set()
         for url in urls:
             parts |= _secrets_of(url.get_secret_value())
-        # The longest first: a part may contain another.
-        self._secrets = sorted(parts, key=len, reverse=True)
+        # The longest first: a part may contain another. Host names come back in small letters.
+        alternatives = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
+        self._pattern = re.compile(alternatives, re.IGNORECASE) if parts else None
 
     def __call__(self, text: str) -> str:
-        """Return `text` with every secret masked."""
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text
+        """Return `text` with every secret masked, in whatever case it is written."""
+        return text if self._pattern is None else self._pattern.sub(_MASK, text)
 
     @classmethod
     def of(cls, settings: Settings) -> Masker:

@@ -14,10 +14,11 @@ from market_assets.alerts.policy import policy_of
 from market_assets.alerts.states import observe_run, retired
 from market_assets.alerts.telling import Turn, tell
 from market_assets.collection.days import DayRange
-from market_assets.store import AlertKey, AlertState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from market_assets.store import AlertKey, AlertState
 
 BEGAN = datetime(2026, 3, 2, 0, 1, tzinfo=UTC)
 TICK = timedelta(minutes=30)
@@ -25,8 +26,12 @@ COOLDOWN = timedelta(minutes=180)
 FETCHED = "bars_were_fetched"
 
 
-def evaluation(check: str, name: str, passed: bool, severity: Severity = Severity.ERROR, cause: str = "") -> Evaluation:
-    return Evaluation(check, name, passed=passed, severity=severity, cause="" if passed else cause, observed="1")
+def fails(check: str, name: str, severity: Severity = Severity.ERROR, cause: str = "") -> Evaluation:
+    return Evaluation(check, name, passed=False, severity=severity, cause=cause, observed="1")
+
+
+def passes(check: str, name: str) -> Evaluation:
+    return Evaluation(check, name, passed=True, observed="0")
 
 
 class Watched:
@@ -83,7 +88,7 @@ class Watched:
         """Let `name` be fetched (.) or not (x), tick by tick; return everything that is told."""
         told = []
         for mark in pattern:
-            told += self.tick(evaluation(FETCHED, name, mark == ".", cause=cause))
+            told += self.tick(passes(FETCHED, name) if mark == "." else fails(FETCHED, name, cause=cause))
         return told
 
 
@@ -120,12 +125,12 @@ def test_a_canceled_run_is_neither_a_failure_nor_a_recovery() -> None:
 
 def test_a_warning_that_becomes_an_error_is_told_again_at_once_and_the_way_back_is_not() -> None:
     watched = Watched()
-    warn, error = (evaluation("bars_are_fresh", "ticker/TLT", False, one) for one in (Severity.WARN, Severity.ERROR))
+    warn, error = (fails("bars_are_fresh", "ticker/TLT", one) for one in (Severity.WARN, Severity.ERROR))
     assert watched.tick(warn) == []
     assert watched.tick(warn) == ["broke bars_are_fresh ticker/TLT"]
     assert watched.tick(error) == ["got worse bars_are_fresh ticker/TLT"]
     assert watched.tick(warn) + watched.tick(error) == []
-    assert watched.tick(evaluation("bars_are_fresh", "ticker/TLT", True)) == ["recovered bars_are_fresh ticker/TLT"]
+    assert watched.tick(passes("bars_are_fresh", "ticker/TLT")) == ["recovered bars_are_fresh ticker/TLT"]
 
 
 def test_what_comes_and_goes_is_told_of_less_and_less_often() -> None:
@@ -160,10 +165,10 @@ def test_what_fails_again_within_the_cool_down_and_stays_so_is_told_when_it_is_o
 def test_a_worse_failure_within_the_cool_down_is_told_at_once() -> None:
     watched = Watched()
     for severity in (Severity.WARN, Severity.WARN):
-        watched.tick(evaluation("bars_are_fresh", "ticker/TLT", False, severity))
-    watched.tick(evaluation("bars_are_fresh", "ticker/TLT", True))
-    watched.tick(evaluation("bars_are_fresh", "ticker/TLT", False))
-    assert watched.tick(evaluation("bars_are_fresh", "ticker/TLT", False)) == ["broke bars_are_fresh ticker/TLT"]
+        watched.tick(fails("bars_are_fresh", "ticker/TLT", severity))
+    watched.tick(passes("bars_are_fresh", "ticker/TLT"))
+    watched.tick(fails("bars_are_fresh", "ticker/TLT"))
+    assert watched.tick(fails("bars_are_fresh", "ticker/TLT")) == ["broke bars_are_fresh ticker/TLT"]
 
 
 def test_without_targets_nothing_counts_as_told_and_whoever_comes_later_hears_what_is_open() -> None:
@@ -185,18 +190,18 @@ def test_an_evaluation_that_had_nothing_to_judge_is_no_recovery_and_no_failure()
 
 def test_a_check_that_only_informs_is_never_told_by_itself() -> None:
     watched = Watched()
-    failing = evaluation("correlation_within_threshold", "crypto_correlations", False, Severity.WARN)
+    failing = fails("correlation_within_threshold", "crypto_correlations", Severity.WARN)
     assert [watched.tick(failing) for _ in range(100)] == [[]] * 100
     assert watched.states["correlation_within_threshold", "crypto_correlations"].failing
 
 
 def test_the_same_run_taken_in_twice_counts_once_and_an_older_one_not_at_all() -> None:
     states: dict[AlertKey, AlertState] = {}
-    run = FinishedRun("a", "tick", BEGAN + TICK, DayRange.of(BEGAN), (evaluation(FETCHED, "ticker/TLT", False),))
+    run = FinishedRun("a", "tick", BEGAN + TICK, DayRange.of(BEGAN), (fails(FETCHED, "ticker/TLT"),))
     changed = observe_run(states, run)
     states |= {key: state for key, state in changed.items() if state is not None}
     assert observe_run(states, run) == {}
-    older = FinishedRun("b", "tick", BEGAN, DayRange.of(BEGAN), (evaluation(FETCHED, "ticker/TLT", True),))
+    older = FinishedRun("b", "tick", BEGAN, DayRange.of(BEGAN), (passes(FETCHED, "ticker/TLT"),))
     assert observe_run(states, older) == {}
     assert states[FETCHED, "ticker/TLT"].failures == 1
 
@@ -207,41 +212,41 @@ def test_the_same_run_taken_in_twice_counts_once_and_an_older_one_not_at_all() -
 def test_a_storm_that_no_ticker_escapes_is_one_alert_and_one_recovery() -> None:
     watched = Watched()
     names = [f"ticker/{number}" for number in range(19)]
-    fails = [evaluation(FETCHED, name, False, cause="rate_limited") for name in names]
-    assert watched.tick(*fails, succeeded=False, cause=NOTHING_FETCHED) == ["broke run_failed tick"]
+    storm = [fails(FETCHED, name, cause="rate_limited") for name in names]
+    assert watched.tick(*storm, succeeded=False, cause=NOTHING_FETCHED) == ["broke run_failed tick"]
     for _ in range(10):
-        assert watched.tick(*fails, succeeded=False, cause=NOTHING_FETCHED) == []
-    well = [evaluation(FETCHED, name, True) for name in names]
+        assert watched.tick(*storm, succeeded=False, cause=NOTHING_FETCHED) == []
+    well = [passes(FETCHED, name) for name in names]
     assert watched.tick(*well) == ["recovered run_failed tick"]
 
 
 def test_what_is_still_broken_when_the_storm_ends_is_told_with_the_recovery() -> None:
     watched = Watched()
-    both = [evaluation(FETCHED, f"ticker/{name}", False, cause="rate_limited") for name in ("QQQ", "TLT")]
+    both = [fails(FETCHED, f"ticker/{name}", cause="rate_limited") for name in ("QQQ", "TLT")]
     for _ in range(3):
         watched.tick(*both, succeeded=False, cause=NOTHING_FETCHED)
-    told = watched.tick(evaluation(FETCHED, "ticker/QQQ", True), both[1])
+    told = watched.tick(passes(FETCHED, "ticker/QQQ"), both[1])
     assert sorted(told) == [f"broke {FETCHED} ticker/TLT", "recovered run_failed tick"]
 
 
 def test_a_run_that_fails_for_a_reason_of_its_own_hides_no_ticker() -> None:
     watched = Watched()
     watched.tick(succeeded=False)
-    gone = evaluation(FETCHED, "ticker/TLT", False, cause="symbol_not_found")
+    gone = fails(FETCHED, "ticker/TLT", cause="symbol_not_found")
     assert watched.tick(gone, succeeded=False) + watched.tick(gone, succeeded=False) == [f"broke {FETCHED} ticker/TLT"]
 
 
 def test_tickers_that_the_same_storm_reaches_later_are_not_told_one_by_one() -> None:
     watched = Watched()
-    first = evaluation(FETCHED, "ticker/QQQ", False, cause="rate_limited")
-    later = evaluation(FETCHED, "ticker/TLT", False, cause="batch_stopped")
-    other = evaluation(FETCHED, "ticker/GLD", False, cause="symbol_not_found")
+    first = fails(FETCHED, "ticker/QQQ", cause="rate_limited")
+    later = fails(FETCHED, "ticker/TLT", cause="batch_stopped")
+    other = fails(FETCHED, "ticker/GLD", cause="symbol_not_found")
     watched.tick(first)
     assert watched.tick(first) == [f"broke {FETCHED} ticker/QQQ"]
     assert watched.tick(first, later, other) == []
     assert watched.tick(first, later, other) == [f"broke {FETCHED} ticker/GLD"]
     # the first one is well again: those that are not are told now
-    well = evaluation(FETCHED, "ticker/QQQ", True)
+    well = passes(FETCHED, "ticker/QQQ")
     told = watched.tick(well, later, other) + watched.tick(well, later, other)
     assert sorted(told) == [f"broke {FETCHED} ticker/TLT", f"recovered {FETCHED} ticker/QQQ"]
 
@@ -249,11 +254,11 @@ def test_tickers_that_the_same_storm_reaches_later_are_not_told_one_by_one() -> 
 def test_what_follows_from_a_fetch_that_fails_is_not_told_beside_it() -> None:
     watched = Watched()
     failing = [
-        evaluation(FETCHED, "ticker/TLT", False, cause="symbol_not_found"),
-        evaluation("bars_are_fresh", "ticker/TLT", False),
-        evaluation("bars_are_complete", "ticker/TLT", False),
-        evaluation("values_are_plausible", "indicator/flight_to_quality", False, Severity.WARN),
-        evaluation("values_are_plausible", "indicator/dollar_strength", False, Severity.WARN),
+        fails(FETCHED, "ticker/TLT", cause="symbol_not_found"),
+        fails("bars_are_fresh", "ticker/TLT"),
+        fails("bars_are_complete", "ticker/TLT"),
+        fails("values_are_plausible", "indicator/flight_to_quality", Severity.WARN),
+        fails("values_are_plausible", "indicator/dollar_strength", Severity.WARN),
     ]
     watched.tick(*failing)
     assert watched.tick(*failing) == [
@@ -261,15 +266,15 @@ def test_what_follows_from_a_fetch_that_fails_is_not_told_beside_it() -> None:
         "broke values_are_plausible indicator/dollar_strength",  # TLT is none of its inputs
     ]
     # the fetch is back, the bars are not
-    watched.tick(evaluation(FETCHED, "ticker/TLT", True), *failing[1:])
-    assert "broke bars_are_fresh ticker/TLT" in {f"{turn} {check} ticker/TLT" for _, turn, check in watched.heard}
+    told = watched.tick(passes(FETCHED, "ticker/TLT"), *failing[1:])
+    assert sorted(told) == ["broke bars_are_fresh ticker/TLT", f"recovered {FETCHED} ticker/TLT"]
 
 
 @pytest.mark.parametrize("kind", ["settle", "catch_up", "backfill", "rebuild"])
 def test_days_that_are_not_today_change_no_state(kind: str) -> None:
     watched = Watched()
     past = DayRange.of(BEGAN - timedelta(days=3))
-    failing = evaluation(FETCHED, "ticker/TLT", False)
+    failing = fails(FETCHED, "ticker/TLT")
     assert [watched.tick(failing, kind=kind, days=past) for _ in range(5)] == [[]] * 5
     assert [watched.tick(failing, kind=kind) for _ in range(5)] == [[]] * 5
     assert watched.states == {}
@@ -277,7 +282,7 @@ def test_days_that_are_not_today_change_no_state(kind: str) -> None:
 
 def test_a_person_who_materializes_past_days_changes_no_state_and_todays_partition_does() -> None:
     watched = Watched()
-    failing = evaluation(FETCHED, "ticker/TLT", False)
+    failing = fails(FETCHED, "ticker/TLT")
     past = DayRange(BEGAN.date() - timedelta(days=3), BEGAN.date())
     assert watched.tick(failing, kind="ad_hoc", days=past) == []
     assert watched.states == {}
@@ -287,7 +292,7 @@ def test_a_person_who_materializes_past_days_changes_no_state_and_todays_partiti
 
 def test_the_nightly_proof_is_about_yesterday_and_told_at_once() -> None:
     watched = Watched()
-    broken = evaluation("served_equals_replayed", "ml_features", False)
+    broken = fails("served_equals_replayed", "ml_features")
     yesterday = DayRange.of(BEGAN).before
     assert watched.tick(broken, kind="replay", days=yesterday.widened(20)) == []
     assert watched.tick(broken, kind="replay", days=yesterday) == ["broke served_equals_replayed ml_features"]
@@ -324,7 +329,7 @@ def _heard_of(outcomes: Iterable[str], check: str, asset: str) -> Watched:
             watched.tick(Evaluation(check, asset, passed=True, conclusive=False))
         else:
             severity = Severity.WARN if outcome == "warn" else Severity.ERROR
-            watched.tick(evaluation(check, asset, outcome == "ok", severity))
+            watched.tick(passes(check, asset) if outcome == "ok" else fails(check, asset, severity))
     return watched
 
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from market_assets.errors import SettingsError, StoreError
 from market_assets.store import Store
 from market_assets.store.connect import Database, normalise_url
-from market_assets.store.tables import STORE_INFO
 from market_assets.store.revision import HEAD_REVISION
+from market_assets.store.tables import STORE_INFO
 from market_assets_tests.store.builders import FETCHED, HOUR, closes, write_bars
 
 if TYPE_CHECKING:
