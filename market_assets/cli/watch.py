@@ -14,6 +14,7 @@ from market_assets.cli.console import escape, program, say, tell
 from market_assets.cli.failures import CommandFailedError
 from market_assets.cli.interrupts import Interrupted, collect_garbage, run_stoppable
 from market_assets.cli.log import load_settings
+from market_assets.cli.words import counted
 from market_assets.clock import SystemClock
 from market_assets.opening import open_existing
 from market_assets.stopping import Stop
@@ -68,5 +69,5 @@ def _report(look: Look) -> int:
         else:
             say(f"[red]FAIL[/] {escape(posted.target)}: {escape(posted.error)}")
     if look.delivered.waiting:
-        say(f"{look.delivered.waiting} messages wait; {escape(program())} alerts log shows them.")
+        say(f"Waiting: {counted(look.delivered.waiting, 'message')}; {escape(program())} alerts log shows them.")
     return 0 if all(posted.ok for posted in look.delivered.posts) else 1

@@ -60,7 +60,7 @@ class Program:
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(exist_ok=True)
-        self._environment = {
+        self.environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
@@ -88,7 +88,7 @@ class Program:
         process = subprocess.Popen(
             [str(_SCRIPT), *arguments],
             cwd=self.directory,
-            env={**self._environment, **environment},
+            env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,7 +102,7 @@ class Program:
 
     def python(self, code: str, **environment: str) -> str:
         """Run Python code where the program runs and return what it prints."""
-        environment = {**self._environment, **environment}
+        environment = {**self.environment, **environment}
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=self.directory,
