@@ -26,7 +26,7 @@ ALERT_PATH = "alert_path_broken"
 NOTHING_FETCHED = "nothing_fetched"
 
 #: kinds of runs over days that are not today: they are told of in one line at most
-HISTORY_KINDS = frozenset({"settle", "catch_up", "backfill", "rebuild"})
+HISTORY_KINDS = frozenset({"settle", "catch_up", "refill", "backfill", "rebuild"})
 #: the nightly proof, which is about yesterday
 REPLAY_KIND = "replay"
 #: kinds that nobody watches while they run

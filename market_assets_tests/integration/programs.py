@@ -82,6 +82,22 @@ class Program:
         assert "Traceback" not in err, err
         return Done(process.returncode, out, err, time.monotonic() - began, _children_cpu() - used)
 
+    def shell(self, line: str, **environment: str) -> Done:
+        """Run a line of shell where the program runs; no traceback is ever expected."""
+        began, used = time.monotonic(), _children_cpu()
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.directory,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - began, _children_cpu() - used)
+
     @contextmanager
     def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; it is killed at the latest when the block ends."""
