@@ -60,13 +60,17 @@ class AlertHealth:
             f"alerts cannot be posted to {state.asset} since {state.since:%Y-%m-%d %H:%M} UTC ({state.detail})"
             for state in self.broken
         ]
-        # Before the first look there is nothing that could have stopped.
-        if self.targets and self.looked_at is not None and not self.attended:
-            found.append(
-                f"nothing has looked for alerts since {self.looked_at:%Y-%m-%d %H:%M} UTC: neither Dagster's sensors "
-                "nor market-assets watch"
-            )
+        began = self.looked_at or (None if self.ticks is None else self.ticks.newest_start)
+        # Before the first collection there is nothing to look for.
+        if self.targets and began is not None and not self.attended and self.now - began > UNATTENDED_AFTER:
+            since = "yet" if self.looked_at is None else f"since {self.looked_at:%Y-%m-%d %H:%M} UTC"
+            found.append(f"nothing has looked for alerts {since}: neither Dagster's sensors nor market-assets watch")
         return tuple(found)
+
+    @property
+    def telling(self) -> tuple[AlertState, ...]:
+        """What is open and worth telling: without the checks that only inform."""
+        return tuple(state for state in self.open if not policy_of(state.check, state.asset).quiet)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

@@ -56,7 +56,8 @@ def compose_heartbeat(
     began = [run for run in last_day if run.kind == "tick"]
     good = [run for run in began if run.status in GOOD_STATUSES]
     open_now = sorted((state for state in states if is_confirmed(state)), key=lambda one: (one.severity, one.key))
-    well = not open_now and (ticks is None or not ticks.alarming)
+    telling = [state for state in open_now if not policy_of(state.check, state.asset).quiet]
+    well = not telling and (ticks is None or not ticks.alarming)
     lines = [f"{len(good)} of {len(began)} ticks of the last 24 hours succeeded."]
     latest = next((run.summary["features"] for run in last_day if run.summary.get("features")), None)
     if latest and "feature_count" in latest:

@@ -83,7 +83,8 @@ class Alerts:
     def _decide(self, ticks: TickState | None, run: FinishedRun | None) -> AlertMessage | None:
         now = self._clock.now()
         alive = None
-        if self.targets and heartbeat_due(self._store.alerts.states(), self._settings, now):
+        asked_for = self.targets and self._settings.alert_heartbeat_hour is not None
+        if asked_for and heartbeat_due(self._store.alerts.states(), self._settings, now):
             alive = self._store.runs.collections_since(now - timedelta(days=1))
 
         def work(states: Mapping[AlertKey, AlertState], waiting: Sequence[AlertMessage]) -> Decision:
@@ -105,7 +106,8 @@ class Alerts:
             message = compose([*told.changes, *retirements], notes, now, self._links)
             if message is not None:
                 messages.append(message)
-            if self.targets and heartbeat_due(states, self._settings, now) and alive is not None:
+            # Another process may have made it meanwhile.
+            if alive is not None and heartbeat_due(states, self._settings, now):
                 rest = [] if message is not None else notes
                 messages.append(compose_heartbeat(view.values(), alive, ticks, rest, now))
                 changed[HEARTBEAT] = AlertState(

@@ -48,6 +48,7 @@ class RunCursor:
     def read(cls, text: str | None) -> Self:
         """Return the cursor that Dagster kept; one that looks a little back if there is none."""
         if not text:
+            # Dagster stamps runs by the machine's clock.
             return cls(SystemClock().now() - _FIRST_LOOK)
         kept = json.loads(text)
         return cls(datetime.fromtimestamp(kept["after"], UTC), dict(kept["seen"]))

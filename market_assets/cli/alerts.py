@@ -33,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program."
     help=(
         "Show what is open.\n\n"
         "Every check that fails often enough to be told of, since when, with the number and the threshold, and whether "
-        "people were told. Exit status 1 if anything is open."
+        "people were told. Exit status 1 if anything is open that is worth telling."
     ),
 )
 def list_open(as_json: AsJson = False) -> None:
@@ -50,7 +50,7 @@ def list_open(as_json: AsJson = False) -> None:
         print_alert_health(health.to_json())
         if not health.open:
             say("Nothing is open.")
-    raise typer.Exit(1 if health.open else 0)
+    raise typer.Exit(1 if health.telling else 0)
 
 
 @app.command(

@@ -1,7 +1,7 @@
-"""A collector that lives through days in which things go wrong, without Dagster, and what a person hears of it.
+"""A collector that lives through days in which things go wrong, without Dagster, and what a person hears.
 
-Belongs here: driving the ticks and nightly runs, judging them, and taking down what is posted. Does not belong here: any
-one scenario, and what should be heard.
+Belongs here: driving the ticks and nightly runs, judging them, taking down what is posted. Does not belong here:
+any one scenario, and what should be heard.
 
 A judge is a function from a finished collection to evaluations; `JUDGES` has one for every family of checks that is a
 pure function of a session and its store.
@@ -103,6 +103,8 @@ class Deployment:
             universe=universe,
             only_features=True,
             alert_urls="json://person.example.com/",
+            # the pool rests by the real clock, which the simulated days outrun
+            yahoo_backoff_seconds=0.0,
             **settings,
         )
         self.poster = Kept()

@@ -375,6 +375,12 @@ def test_the_daily_message_says_what_is_open_and_what_past_days_had(desk: MakeDe
 def test_health_says_when_nothing_looks_any_more(desk: MakeDesk, clock: ManualClock) -> None:
     one = desk()
     assert alert_health(one.store, one.settings, clock.now()).problems == ()
+    one.collected("ok", "by-cron")
+    clock.advance(timedelta(minutes=11))
+    assert alert_health(one.store, one.settings, clock.now()).problems == (
+        "nothing has looked for alerts yet: neither Dagster's sensors nor market-assets watch",
+    )
+    clock.set(NOW)
     one.run(fetched(), advance=timedelta(minutes=11))
     health = alert_health(one.store, one.settings, clock.now())
     assert not health.attended

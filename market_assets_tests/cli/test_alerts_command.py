@@ -67,7 +67,7 @@ def test_without_targets_it_says_that_nobody_is_told(run: Run, tmp_path: Path) -
 
 
 def test_a_test_that_arrives_shows_that_a_broken_path_works_again(run: Run, stocked: Path) -> None:
-    write(stocked, states=[state("alert_path_broken", "json", detail="error=403", failures=9)])
+    write(stocked, states=[state("alert_path_broken", "json", detail="error=403", failures=9)], looked_at=NOW)
     with webhook() as hook:
         url = f"json://127.0.0.1:{hook.port}/"
         before = run("status", ALERT_URLS=url)
@@ -82,6 +82,11 @@ def test_a_test_that_arrives_shows_that_a_broken_path_works_again(run: Run, stoc
 
 def test_what_is_open_is_listed_by_check_and_printed_as_it_is(run: Run, stocked: Path) -> None:
     assert run("alerts", "list").out == "Alerts go to: nobody (ALERT_URLS is not set)\nNothing is open.\n"
+    informs = state("correlation_within_threshold", "crypto_correlations", severity="warn")
+    write(stocked, states=[informs])
+    quiet = run("alerts", "list")
+    assert (quiet.status, "Open: correlation_within_threshold crypto_correlations" in quiet.out) == (0, True)
+    write(stocked, forgotten=[informs.key])
     warn = state("bars_are_fresh", "ticker/VIX", severity="warn", detail="late", told="warn", told_at=NOW)
     write(stocked, states=[state(), state(asset="ticker/QQQ"), warn, state(asset="ticker/GLD", failures=1)])
     done = run("alerts", "list", ALERT_URLS="json://localhost/")

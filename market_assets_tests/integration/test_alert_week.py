@@ -89,8 +89,8 @@ def what_goes_wrong(simulator: SimulatorServer) -> dict[datetime, Callable[[], o
     }
 
 
-#: from Monday to Sunday, with Thanksgiving on the Thursday and a half day on the Friday. The storm is told when the first
-#: run fails, TLT and VIX when they fail a second time. What VIX answers by night is no recovery.
+#: from Monday to Sunday, with Thanksgiving on the Thursday and a half day on the Friday. The storm is told when the
+#: first run fails, TLT and VIX when they fail a second time. What VIX answers by night is no recovery.
 HEARD = [
     "Mon 14:31 ERROR run_failed broke: tick",
     "Mon 16:31 OK run_failed recovered: tick",
