@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ def test_a_decision_that_fails_writes_nothing(store: Store) -> None:
 
 def test_many_processes_that_see_the_same_trouble_tell_it_once(url: str, open_store: Callable[..., Store]) -> None:
     stores = [open_store(url) for _ in range(4)]
+    write(stores[0])  # the row that is locked is there: putting it in would be a lock of its own
     failures: list[BaseException] = []
     start = threading.Barrier(len(stores))
 
@@ -126,6 +128,7 @@ def test_many_processes_that_see_the_same_trouble_tell_it_once(url: str, open_st
         def work(states: Mapping[AlertKey, AlertState], _waiting: Sequence[AlertMessage]) -> Decision:
             if STATE.key in states:
                 return Decision(looked_at=NOW)
+            time.sleep(0.1)
             return Decision(states=[STATE], messages=[message(number)], looked_at=NOW)
 
         try:
