@@ -88,7 +88,8 @@ def test_what_is_open_is_listed_by_check_and_printed_as_it_is(run: Run, stocked:
     assert (quiet.status, "Open: correlation_within_threshold crypto_correlations" in quiet.out) == (0, True)
     write(stocked, forgotten=[informs.key])
     warn = state("bars_are_fresh", "ticker/VIX", severity="warn", detail="late", told="warn", told_at=NOW)
-    write(stocked, states=[state(), state(asset="ticker/QQQ"), warn, state(asset="ticker/GLD", failures=1)])
+    states = [state(), state(asset="ticker/QQQ"), warn, state(asset="ticker/GLD", failures=1)]
+    write(stocked, states=states, looked_at=NOW)
     done = run("alerts", "list", ALERT_URLS="json://localhost/")
     assert done.status == 1
     assert done.out.splitlines() == [
