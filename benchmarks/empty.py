@@ -18,7 +18,7 @@ import pandas as pd
 from market_assets.assets import indicators as indicator_assets
 from market_assets.automation.jobs import COLLECT_JOB
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import TickerOutcome
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.write import ScopedWrite
 from market_assets.definitions import build_definitions
 from market_assets.run import ensure_dagster_home
@@ -41,7 +41,7 @@ class EmptySession:
         """Stand at `now`."""
         self.settings = settings
         self.now = now
-        self.store = mock.Mock()
+        self.store = mock.MagicMock()
 
     def collect(self, ticker: Ticker, *_: object) -> TickerOutcome:
         """Return an outcome without a bar."""
@@ -50,6 +50,10 @@ class EmptySession:
     def nothing(self, *_: object) -> ScopedWrite:
         """Return a write without a row."""
         return ScopedWrite((Replacement(ML_FEATURES, pd.DataFrame()),), (), self.now)
+
+    def recent_correlations(self, *_: object) -> pd.DataFrame:
+        """Return no row."""
+        return pd.DataFrame()
 
     def ignore(self, *_: object) -> None:
         """Take note of nothing."""
@@ -69,8 +73,9 @@ class EmptyIOManager(dg.IOManager):
         """Load nothing."""
 
 
-def _no_indicator(*_: object, **options: Any) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
-    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), options["read_as_of"])
+def _no_indicator(*arguments: Any, **_: object) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
+    now = arguments[3]
+    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), now)
 
 
 def run_empty(now: datetime) -> bool:

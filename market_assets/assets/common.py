@@ -47,9 +47,13 @@ def column_schema(columns: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
 def preview(frame: pd.DataFrame, columns: Sequence[str], rows: int = 5) -> dg.MarkdownMetadataValue:
     """Return the last `rows` rows of `frame` as a small Markdown table."""
     tail = frame.loc[:, list(columns)].tail(rows)
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in tail.itertuples(index=False)]
-    return dg.MetadataValue.md("\n".join(lines))
+    return markdown_table([columns, *([_cell(value) for value in row] for row in tail.itertuples(index=False))])
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
+    """Return texts as a Markdown table; the first row is its heading."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return dg.MetadataValue.md("\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]))
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

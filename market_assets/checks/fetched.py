@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from market_assets.collection.session import TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
 
 FETCHED_CHECK = "bars_were_fetched"
 
