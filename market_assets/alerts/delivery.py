@@ -4,8 +4,9 @@ Belongs here: claims, retries and digests. Does not belong here: how a post is m
 
 A message is kept until every target has taken it. A target that fails is given up for this time and tried again after a
 pause that doubles up to an hour; when it works again, what had piled up for it goes out as one digest. A poster holds a
-claim on the messages while it posts, so that two posters do not post them twice; one that dies in between leaves them
-to the next, who posts them again.
+claim on the messages while it posts, so that two posters do not post them twice. What became of a target is written
+down before the next one is tried: one that dies leaves to the next poster what it had not written down, and at most one
+target hears something twice.
 """
 
 from __future__ import annotations
@@ -67,36 +68,56 @@ def deliver(
     """
     states = book.states()
     waiting = book.waiting()
+    names = {target.name for target in targets}
     due = [target for target in targets if is_due(target.name, states, now)]
-    if not any(target.name not in message.delivered for target in due for message in waiting):
+    # A message that only waits for a target which was taken out of the settings is done.
+    is_left_over = any(names <= set(message.delivered) for message in waiting)
+    if not is_left_over and not any(target.name not in message.delivered for target in due for message in waiting):
         return Delivered(waiting=len(waiting))
     token = uuid.uuid4().hex
     claimed = book.claim(token, lease + _LONGEST_POST * len(due) * min(len(waiting), SINGLE_MESSAGES))
+    current = {message.id: replace(message, attempts=message.attempts + 1) for message in claimed}
     posts: list[Posted] = []
-    taken: dict[str, list[str]] = {message.id: list(message.delivered) for message in claimed}
     for target in due:
-        for batch in _batches([message for message in claimed if target.name not in message.delivered]):
-            posted = poster.post(target, batch[0] if len(batch) == 1 else digest(batch, now))
-            posts.append(posted)
-            if not posted.ok:
-                break
-            for message in batch:
-                taken[message.id].append(target.name)
-    names = {target.name for target in targets}
-    errors = "; ".join(f"{post.target}: {post.error}" for post in posts if not post.ok)
-    updated = [_updated(message, taken[message.id], names, errors, now) for message in claimed]
+        made = _post_to(target, current, poster, now)
+        if made:
+            posts += made
+            book.decide(lambda states, _waiting, made=made: _observed(states, made, current, now))  # type: ignore[misc]
+    current = {
+        key: replace(message, done_at=now, last_error="") if names <= set(message.delivered) else message
+        for key, message in current.items()
+    }
+    book.decide(lambda _states, _waiting: Decision(updated=list(current.values())), lease=token)
+    done = sum(message.done_at is not None for message in current.values())
+    return Delivered(tuple(posts), done, len(current) - done)
 
-    def settle(states: Mapping[AlertKey, AlertState], _waiting: Sequence[AlertMessage]) -> Decision:
-        changed = observe_posts(states, posts, now)
-        return Decision(
-            states=[state for state in changed.values() if state is not None],
-            forgotten=[key for key, state in changed.items() if state is None],
-            updated=updated,
-        )
 
-    book.decide(settle, lease=token)
-    done = sum(message.done_at is not None for message in updated)
-    return Delivered(tuple(posts), done, len(updated) - done)
+def _post_to(target: Target, messages: dict[str, AlertMessage], poster: Poster, now: datetime) -> list[Posted]:
+    """Post to one target what it has not taken, until a post fails; note in `messages` what became of each."""
+    posts = []
+    for batch in _batches([message for message in messages.values() if target.name not in message.delivered]):
+        posted = poster.post(target, batch[0] if len(batch) == 1 else digest(batch, now))
+        posts.append(posted)
+        for message in batch:
+            messages[message.id] = (
+                replace(message, delivered=(*message.delivered, target.name))
+                if posted.ok
+                else replace(message, last_error=f"{target.name}: {posted.error}")
+            )
+        if not posted.ok:
+            break
+    return posts
+
+
+def _observed(
+    states: Mapping[AlertKey, AlertState], posts: Sequence[Posted], messages: Mapping[str, AlertMessage], now: datetime
+) -> Decision:
+    changed = observe_posts(states, posts, now)
+    return Decision(
+        states=[state for state in changed.values() if state is not None],
+        forgotten=[key for key, state in changed.items() if state is None],
+        updated=list(messages.values()),
+    )
 
 
 def _batches(messages: list[AlertMessage]) -> list[list[AlertMessage]]:
@@ -104,19 +125,6 @@ def _batches(messages: list[AlertMessage]) -> list[list[AlertMessage]]:
     if len(messages) > SINGLE_MESSAGES:
         return [messages]
     return [[message] for message in messages]
-
-
-def _updated(
-    message: AlertMessage, taken: Sequence[str], targets: set[str], errors: str, now: datetime
-) -> AlertMessage:
-    done = targets <= set(taken)
-    return replace(
-        message,
-        delivered=tuple(taken),
-        done_at=now if done else None,
-        attempts=message.attempts + 1,
-        last_error="" if done else errors,
-    )
 
 
 def observe_posts(

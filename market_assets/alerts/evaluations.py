@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from market_assets.collection.days import DayRange
+from market_assets.collection.holes import REFILL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 #: alerts that no check of an asset makes
 RUN_FAILED = "run_failed"
 MISSED_TICKS = "missed_ticks"
+RUNS_UNREAD = "runs_not_read"
 ALERT_PATH = "alert_path_broken"
 #: cause of a failed run in which no ticker at all could be fetched
 NOTHING_FETCHED = "nothing_fetched"
 
 #: kinds of runs over days that are not today: they are told of in one line at most
-HISTORY_KINDS = frozenset({"settle", "catch_up", "refill", "backfill", "rebuild"})
+HISTORY_KINDS = frozenset({"settle", "catch_up", REFILL, "backfill", "rebuild"})
 #: the nightly proof, which is about yesterday
 REPLAY_KIND = "replay"
-#: kinds that nobody watches while they run
+#: kinds whose failure as a whole is told. A refill's is not: it is tried again, and its holes stand in the ledger
 UNATTENDED_KINDS = frozenset({"tick", "catch_up", "settle", "rebuild", REPLAY_KIND})
 
 
@@ -129,12 +131,13 @@ def is_conclusive(metadata: Mapping[str, Any], *, passed: bool) -> bool:
     """Whether a check had anything to judge, by its metadata.
 
     A check that passes because it had nothing to judge says `judged: false`. The two proofs fail where they found no
-    row, which is no evidence either. A fetch that passes with empty windows was not due to hold a bar: whether the
-    source has the ticker back, nobody knows.
+    row, which is no evidence either. A fetch that passes without a bar, or with empty windows, was not due to bring
+    any: whether the source has the ticker back, nobody knows.
     """
     if any(metadata.get(name) == 0 for name in ("rows_judged", "rows_compared")):
         return False
-    return not (passed and (metadata.get("judged") is False or "empty_windows" in metadata))
+    nothing_came = metadata.get("bars") == 0 or "empty_windows" in metadata
+    return not (passed and (metadata.get("judged") is False or nothing_came))
 
 
 def text_of(value: object) -> str:

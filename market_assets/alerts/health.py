@@ -6,23 +6,28 @@ Belongs here: one plain function over the store. Does not belong here: printing,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from market_assets.alerts.evaluations import ALERT_PATH, rank
 from market_assets.alerts.policy import policy_of
 from market_assets.alerts.states import is_confirmed
 from market_assets.alerts.targets import targets_of
-from market_assets.alerts.ticks import TickState, tick_state
+from market_assets.alerts.ticks import (
+    LAST_READ,
+    UNATTENDED_AFTER,
+    EndedTick,
+    TickState,
+    ended_ticks,
+    judge_reading,
+    tick_state,
+    unread_tick,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from market_assets.settings import Settings
     from market_assets.store import AlertState, Store
-
-#: a sensor looks every minute; after so long nobody does
-UNATTENDED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class AlertHealth:
     #: when a sensor or `watch` last looked
     looked_at: datetime | None
     ticks: TickState | None
+    #: a tick whose checks nobody has read
+    unread: EndedTick | None
     now: datetime
 
     @property
@@ -60,6 +67,8 @@ class AlertHealth:
             f"alerts cannot be posted to {state.asset} since {state.since:%Y-%m-%d %H:%M} UTC ({state.detail})"
             for state in self.broken
         ]
+        if self.targets and self.unread is not None:
+            found.append(judge_reading(self.unread, self.now, by_reader=False).description)
         began = self.looked_at or (None if self.ticks is None else self.ticks.newest_start)
         # Before the first collection there is nothing to look for.
         if self.targets and began is not None and not self.attended and self.now - began > UNATTENDED_AFTER:
@@ -84,6 +93,7 @@ class AlertHealth:
             "waiting_since": _text(self.waiting_since),
             "looked_at": _text(self.looked_at),
             "attended": self.attended,
+            "unread_since": None if self.unread is None else _text(self.unread.finished_at),
             "ticks_missed": 0 if self.ticks is None else self.ticks.missed,
             "last_good_tick": _text(self.ticks.since) if self.ticks is not None and self.ticks.was_ever_good else None,
         }
@@ -109,6 +119,7 @@ def alert_health(store: Store, settings: Settings, now: datetime) -> AlertHealth
         waiting_since=waiting[0].created_at if waiting else None,
         looked_at=store.alerts.looked_at(),
         ticks=tick_state(store, settings, now),
+        unread=unread_tick(ended_ticks(store, settings, now), store.alerts.noted_at(LAST_READ)),
         now=now,
     )
 

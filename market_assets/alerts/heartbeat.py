@@ -5,8 +5,8 @@ Belongs here: when and what. Does not belong here: noticing that a sign is missi
 
 from __future__ import annotations
 
+import http.client
 import logging
-import urllib.error
 import urllib.request
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ from market_assets.alerts.policy import policy_of
 from market_assets.alerts.states import is_confirmed
 from market_assets.alerts.targets import Masker
 from market_assets.collection.catch_up import GOOD_STATUSES
-from market_assets.store import AlertKey, AlertMessage
+from market_assets.store import NO_CHECK, AlertKey, AlertMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pydantic import SecretStr
 
@@ -29,20 +29,19 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 #: not a check: when the last daily message was made
-HEARTBEAT: AlertKey = ("-", "heartbeat")
+HEARTBEAT: AlertKey = (NO_CHECK, "heartbeat")
 _PING_SECONDS = 5.0
 
 
-def heartbeat_due(states: Mapping[AlertKey, AlertState], settings: Settings, now: datetime) -> bool:
-    """Whether the daily message of the last heartbeat hour is still to be made."""
+def heartbeat_due(last: datetime | None, settings: Settings, now: datetime) -> bool:
+    """Whether the daily message of the last heartbeat hour is still to be made; `last` is when one was made."""
     if settings.alert_heartbeat_hour is None:
         return False
     hour = datetime.combine(now.date(), time(settings.alert_heartbeat_hour), now.tzinfo)
     if hour > now:
         hour -= timedelta(days=1)
-    last = states.get(HEARTBEAT)
     # One that was turned on in the afternoon begins the next morning.
-    return now < hour + timedelta(hours=1) and (last is None or last.evaluated_at < hour)
+    return now < hour + timedelta(hours=1) and (last is None or last < hour)
 
 
 def compose_heartbeat(
@@ -78,6 +77,6 @@ def ping(url: SecretStr, timeout: float = _PING_SECONDS) -> bool:
     try:
         with urllib.request.urlopen(url.get_secret_value(), timeout=timeout):  # noqa: S310 - http(s), by the settings
             return True
-    except (OSError, ValueError, urllib.error.URLError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         _LOG.warning("HEARTBEAT_URL did not answer: %s: %s", type(error).__name__, Masker([url])(str(error)))
         return False

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from market_assets.alerts.evaluations import ALERT_PATH, MISSED_TICKS, NOTHING_FETCHED, RUN_FAILED
+from market_assets.alerts.evaluations import ALERT_PATH, MISSED_TICKS, NOTHING_FETCHED, RUN_FAILED, RUNS_UNREAD
 from market_assets.indicators import INDICATORS
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ _POLICIES: Mapping[str, Policy] = MappingProxyType(
         MISSED_TICKS: Policy(
             "no tick has succeeded", confirm_error=1, explained_by=(RUN_FAILED,), explained_cause=RUNS_FAIL
         ),
+        RUNS_UNREAD: Policy("failed checks cannot be told", confirm_error=1),
         ALERT_PATH: Policy("alerts cannot be posted there", confirm_error=3),
         "bars_were_fetched": Policy("not fetched", explained_by=(NOTHING_FETCHED,)),
         "bars_are_fresh": Policy("late or stale", explained_by=("bars_were_fetched", NOTHING_FETCHED)),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from market_assets.alerts.evaluations import ALERT_PATH, MISSED_TICKS, RUN_FAILED, Evaluation, FinishedRun
+from market_assets.alerts.evaluations import ALERT_PATH, MISSED_TICKS, RUN_FAILED, RUNS_UNREAD, Evaluation, FinishedRun
 from market_assets.alerts.policy import policy_of
 from market_assets.store import AlertKey, AlertState
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: a check that whole runs have not evaluated for so long does not exist any more
 RETIRED_AFTER = timedelta(days=7)
 #: what is judged outside of runs
-_OUTSIDE_RUNS = frozenset({RUN_FAILED, MISSED_TICKS, ALERT_PATH})
+_OUTSIDE_RUNS = frozenset({RUN_FAILED, RUNS_UNREAD, MISSED_TICKS, ALERT_PATH})
 
 
 def observe(state: AlertState | None, evaluation: Evaluation, at: datetime, run_id: str = "") -> AlertState | None:
@@ -111,3 +111,8 @@ def retired(states: Iterable[AlertState], run: FinishedRun) -> list[AlertState]:
 def is_confirmed(state: AlertState) -> bool:
     """Whether the check has failed often enough in a row to be told of."""
     return state.failing and state.failures >= policy_of(state.check, state.asset).confirm(state.severity)
+
+
+def bookkept(key: AlertKey, at: datetime) -> AlertState:
+    """Return a row of bookkeeping, which is no check's state, of the instant `at`."""
+    return AlertState(*key, failing=False, severity="", failures=0, since=at, evaluated_at=at)

@@ -12,10 +12,10 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pydantic import SecretStr
 
@@ -48,6 +48,20 @@ def targets_of(settings: Settings) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+def hider_of(settings: Settings) -> Callable[[str], str]:
+    """Return what replaces whole secret URLs and passwords in the texts of errors, the database's among them.
+
+    Parts of URLs are left: a host's or a database's name may be any word of a message.
+    """
+    urls = [url.get_secret_value() for url in (*settings.alert_url_list, settings.heartbeat_url) if url is not None]
+    given = (settings.database_url, settings.mysql_password, settings.postgres_password)
+    database, *passwords = ("" if one is None else one.get_secret_value() for one in given)
+    words = {*urls, *passwords, *(_password_of(url) or "" for url in (*urls, database))}
+    forms = {form for word in words for form in (word, unquote(word), quote(word, safe=""))}
+    pattern = _any_of({form for form in forms if len(form) >= _SHORTEST_SECRET})
+    return lambda text: text if pattern is None else pattern.sub(_MASK, text)
+
+
 class Masker:
     """Replaces everything in a text that stands in one of the secret URLs."""
 
@@ -56,9 +70,7 @@ class Masker:
         parts: set[str] = set()
         for url in urls:
             parts |= _secrets_of(url.get_secret_value())
-        # The longest first: a part may contain another. Host names come back in small letters.
-        alternatives = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
-        self._pattern = re.compile(alternatives, re.IGNORECASE) if parts else None
+        self._pattern = _any_of(parts)
 
     def __call__(self, text: str) -> str:
         """Return `text` with every secret masked, in whatever case it is written."""
@@ -71,14 +83,25 @@ class Masker:
         return cls([*settings.alert_url_list, *more])
 
 
+def _any_of(parts: set[str]) -> re.Pattern[str] | None:
+    """Return a pattern for any of `parts`, None if there is none."""
+    # The longest first: a part may contain another. Host names come back in small letters.
+    alternatives = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
+    return re.compile(alternatives, re.IGNORECASE) if parts else None
+
+
+def _password_of(url: str) -> str | None:
+    try:
+        return urlsplit(f"x://{url.partition('://')[2]}").password
+    except ValueError:
+        return None
+
+
 def _secrets_of(url: str) -> set[str]:
     """Return the URL and every part of it that could be a secret, as written and decoded."""
     scheme, _, rest = url.partition("://")
     found = {url, rest}
-    try:
-        password = urlsplit(f"x://{rest}").password
-    except ValueError:
-        password = None
+    password = _password_of(url)
     if password:
         found.add(password)
     found |= set(_PARTS.split(rest))

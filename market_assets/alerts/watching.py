@@ -64,7 +64,10 @@ class Watch:
         self._told: set[str] = set()
 
     def look(self) -> Look:
-        """Look once: missed ticks, cool-downs, the daily message, and whatever waits to be posted. Never raises."""
+        """Look once: missed ticks, cool-downs, the daily message, and whatever waits to be posted.
+
+        A database that cannot be used raises nothing: it is told of, if it stays so.
+        """
         try:
             if self._store is None:
                 self._store = self._open_store()

@@ -29,7 +29,7 @@ from market_assets.partitions import PARTITION_TAG, RANGE_START_TAG, days_of_tag
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from market_assets.store import Store
+    from market_assets.store import CollectionRecord, Store
 
 _JOBS = frozenset({COLLECT_JOB, REBUILD_JOB, REPLAY_JOB})
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
@@ -50,9 +50,9 @@ def read_run(instance: dg.DagsterInstance, record: dg.RunRecord, store: Store, n
     """Return what the run of `record` found; `now` bounds its start where the store's log does not know it."""
     run = record.dagster_run
     logged = store.runs.collection(run.run_id)
-    at = logged.started_at if logged is not None else min(record.create_timestamp, now)
+    at = _began(record, logged, now)
     tags = dict(run.tags)
-    kind = tags.get(KIND_TAG, REPLAY_KIND if run.job_name == REPLAY_JOB else "ad_hoc")
+    kind = _kind_of(run)
     days = days_of_tags(tags, at)
     if kind == REPLAY_KIND and not {PARTITION_TAG, RANGE_START_TAG} & set(tags):
         days = DayRange.of(at).before
@@ -77,6 +77,27 @@ def read_run(instance: dg.DagsterInstance, record: dg.RunRecord, store: Store, n
     )
 
 
+def unreadable_run(record: dg.RunRecord, error: Exception, store: Store, now: datetime) -> FinishedRun:
+    """Return a run whose events cannot be read as one that failed: whatever it found, nobody knows."""
+    at = _began(record, store.runs.collection(record.dagster_run.run_id), now)
+    return FinishedRun(
+        run_id=record.dagster_run.run_id,
+        kind=_kind_of(record.dagster_run),
+        at=at,
+        days=DayRange.of(at),
+        succeeded=False,
+        failure=text_of(f"what it found cannot be read: {type(error).__name__}: {error}"),
+    )
+
+
+def _began(record: dg.RunRecord, logged: CollectionRecord | None, now: datetime) -> datetime:
+    return logged.started_at if logged is not None else min(record.create_timestamp, now)
+
+
+def _kind_of(run: dg.DagsterRun) -> str:
+    return run.tags.get(KIND_TAG, REPLAY_KIND if run.job_name == REPLAY_JOB else "ad_hoc")
+
+
 def evaluation_of(found: dg.AssetCheckEvaluation) -> Evaluation:
     """Return Dagster's evaluation of a check as plain values."""
     metadata: dict[str, Any] = {name: value.value for name, value in found.metadata.items()}
@@ -86,7 +107,7 @@ def evaluation_of(found: dg.AssetCheckEvaluation) -> Evaluation:
         asset="/".join(found.asset_key.path),
         passed=found.passed,
         severity=Severity.WARN if is_warning else Severity.ERROR,
-        description=found.description or "",
+        description=text_of(found.description or ""),
         observed=text_of(metadata.get("observed", "")),
         threshold=text_of(metadata.get("threshold", "")),
         cause=text_of(metadata.get("cause", "")),

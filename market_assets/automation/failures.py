@@ -6,7 +6,7 @@ Belongs here: finding the cause among what it brought about. Does not belong her
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from market_assets.errors import CollectionFailedError
 
@@ -39,12 +39,12 @@ def first_failure(events: Iterable[dg.DagsterEvent]) -> Failure:
     causes: list[Failure] = []
     words: list[Failure] = []
     for event in events:
-        if event.is_step_failure:
-            error, where = event.step_failure_data.error, f"{event.step_key}: "
-        elif event.is_job_failure:
-            error, where = event.job_failure_data.error, ""
-        else:
+        if not (event.is_step_failure or event.is_job_failure):
             continue
+        where = f"{event.step_key}: " if event.is_step_failure else ""
+        # The daemon reports a run whose process is gone without any data.
+        data: Any = event.event_specific_data
+        error = None if data is None else data.error
         # Dagster wraps what a step or a resource raised.
         while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
             error = error.cause

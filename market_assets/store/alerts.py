@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 #: (check, asset)
 AlertKey = tuple[str, str]
-#: not a check: the row that decisions lock, and whose `evaluated_at` says when alerts were last looked at
-LOOKED_AT: AlertKey = ("-", "looked_at")
+#: in the place of a check's name: a row of bookkeeping
+NO_CHECK = "-"
+#: the row that decisions lock, and whose `evaluated_at` says when alerts were last looked at
+LOOKED_AT: AlertKey = (NO_CHECK, "looked_at")
 #: a line for the next message, never posted by itself
 NOTE = "note"
 
@@ -123,6 +125,8 @@ class AlertBook:
     ) -> Decision:
         """Let `work` decide on all states and all messages that are not done, and write its decision.
 
+        Among the states are rows of bookkeeping, whose check is NO_CHECK.
+
         One transaction, which no other decision can overlap; `work` runs again if the transaction lost a race, so it
         must be pure. `lease` is given back with it.
         """
@@ -158,14 +162,18 @@ class AlertBook:
         return self._database.write(transact)
 
     def states(self) -> dict[AlertKey, AlertState]:
-        """Return every state."""
+        """Return the state of every check that has one."""
         with self._database.reading() as connection:
-            return self._read_states(connection)
+            return {key: state for key, state in self._read_states(connection).items() if key[0] != NO_CHECK}
 
     def looked_at(self) -> datetime | None:
         """Return when alerts were last looked at, None if never."""
+        return self.noted_at(LOOKED_AT)
+
+    def noted_at(self, key: AlertKey) -> datetime | None:
+        """Return the instant of a row of bookkeeping, None if there is none."""
         at = self._states.columns
-        query = sa.select(at.evaluated_at).where(at.check_name == LOOKED_AT[0], at.asset == LOOKED_AT[1])
+        query = sa.select(at.evaluated_at).where(at.check_name == key[0], at.asset == key[1])
         with self._database.reading() as connection:
             found: datetime | None = connection.execute(query).scalar_one_or_none()
         return None if found == EPOCH else found
@@ -230,8 +238,7 @@ class AlertBook:
 
 def _state_row(state: AlertState) -> dict[str, Any]:
     row = asdict(state)
-    row["check_name"] = row.pop("check")[:NAME_LENGTH]
-    row["asset"] = row["asset"][:NAME_LENGTH]
+    row["check_name"] = row.pop("check")
     for name in ("run_id", "cause"):
         row[name] = row[name][:NAME_LENGTH]
     for name in ("observed", "threshold", "detail"):

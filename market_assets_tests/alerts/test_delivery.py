@@ -103,6 +103,18 @@ def test_every_message_reaches_every_target(migrated_file: Path, plan: list[tupl
         store.close()
 
 
+def test_a_target_that_took_a_message_does_not_get_it_again_when_the_poster_dies_at_the_next_one(store: Store) -> None:
+    targets = targets_of(Settings.load(alert_urls=TWO))
+    store.alerts.decide(lambda _states, _waiting: Decision(messages=[AlertMessage("alert", "warn", "<0>", "", NOW)]))
+    flaky = Flaky()
+    flaky.plan["xml"] = "dies before"
+    with suppress(_DiedError):
+        deliver(store.alerts, targets, flaky, NOW, lease=timedelta(minutes=-5))
+    flaky.plan["xml"] = "ok"
+    assert deliver(store.alerts, targets, flaky, NOW).done == 1
+    assert {name: len(bodies) for name, bodies in flaky.bodies.items()} == {"json": 1, "xml": 1}
+
+
 def test_a_target_rests_longer_and_longer_up_to_an_hour() -> None:
     minutes = [pause_after(failures).total_seconds() / 60 for failures in (1, 2, 3, 4, 5, 6, 7, 8, 1000)]
     assert minutes == [1, 2, 4, 8, 16, 32, 60, 60, 60]

@@ -156,3 +156,10 @@ def test_the_dead_mans_switch_is_fetched_and_its_url_never_told(caplog: pytest.L
     assert not ping(SecretStr("http://hunter2-and-more.invalid/"))
     assert "HEARTBEAT_URL did not answer: HTTPError: HTTP Error 404" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_a_dead_mans_switch_that_does_not_speak_http_did_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    with mail_server() as (port, _):
+        assert not ping(SecretStr(f"http://127.0.0.1:{port}/hunter2"), timeout=2.0)
+    assert "HEARTBEAT_URL did not answer: BadStatusLine" in caplog.text
+    assert "hunter2" not in caplog.text

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
-from market_assets.alerts.evaluations import NOTHING_FETCHED, Evaluation, FinishedRun
+from market_assets.alerts.evaluations import Evaluation, FinishedRun
 from market_assets.alerts.health import alert_health
 from market_assets.alerts.messages import BODY_LIMIT, TITLE_LIMIT
 from market_assets.alerts.policy import known_checks
@@ -90,6 +88,32 @@ def test_a_backfill_of_thirty_bad_days_is_one_line_in_the_next_message_and_no_al
     )
     one.run(fetched())
     assert "backfill" not in one.body
+
+
+def test_what_is_never_told_by_itself_makes_no_line_about_past_days_either(desk: MakeDesk) -> None:
+    one = desk()
+    quiet = Evaluation("correlation_within_threshold", "crypto_correlations", passed=False, observed="2")
+    one.run(quiet, kind="settle", days=DayRange.of(NOW).before)
+    assert one.store.alerts.last_messages(9) == []
+    assert one.store.runs.last_collections(1)[0].summary["failed_checks"] == {quiet.check: [quiet.asset]}
+
+
+def test_a_password_in_the_text_of_an_error_reaches_neither_messages_nor_states(desk: MakeDesk) -> None:
+    secrets = {
+        "alert_urls": "json://user:hunter2@one.example.com/tok3n",
+        "database_url": "postgresql+psycopg2://me:s3cret%40word@db/market",
+        "mysql_password": "an0ther",
+    }
+    one = desk(**secrets)
+    said = "dsn postgresql://me:s3cret%40word@db/market s3cret@word an0ther hunter2 of the market collector"
+    one.run(not_fetched(description=said), succeeded=False, failure=said)
+    one.run(not_fetched(description=said))
+    one.run(not_fetched(description=said), kind="backfill", days=DayRange.of(NOW).before, succeeded=False, failure=said)
+    shown = "".join(f"{message.title} {message.body}" for _, message in one.poster.taken)
+    shown += repr(one.store.alerts.states())
+    assert "dsn postgresql://me:***@db/market *** *** *** of the market collector" in shown
+    for secret in ("hunter2", "s3cret", "an0ther"):
+        assert secret not in shown
 
 
 def test_taking_in_a_run_twice_changes_nothing(desk: MakeDesk) -> None:
@@ -211,7 +235,10 @@ def test_a_target_that_was_taken_out_of_the_settings_is_nobodys_trouble(
     other = desk(alert_urls="json://one.example.com/")
     other.look()
     assert alert_health(store, other.settings, clock.now()).problems == ()
-    assert store.alerts.waiting()[0].delivered == ("json",)
+    # what only that target had not taken waits for nobody
+    assert store.alerts.waiting() == []
+    [message] = store.alerts.last_messages(9)
+    assert (message.delivered, message.done_at, other.poster.tried) == (("json",), clock.now(), 0)
 
 
 def test_two_processes_that_look_at_once_post_once(desk: MakeDesk, store: Store, clock: ManualClock) -> None:
@@ -240,155 +267,6 @@ def test_without_targets_states_are_kept_and_health_says_that_nobody_is_told(
     somebody = desk()
     somebody.look()
     assert somebody.titles == ["ERROR bars_were_fetched broke: TLT"]
-
-
-# --- missed ticks -----------------------------------------------------------------------------------------------------
-
-
-def test_two_intervals_without_a_good_tick_are_told_once_and_so_is_the_next_good_tick(
-    desk: MakeDesk, clock: ManualClock
-) -> None:
-    one = desk()
-    one.run(fetched(), advance=timedelta(0))
-    told_at = []
-    for minute in (*range(1, 80), *range(80, 600, 20), 599):
-        clock.set(NOW + timedelta(minutes=minute))
-        before = len(one.titles)
-        one.look()
-        if len(one.titles) > before:
-            told_at.append(minute)
-    # due at 14:31 and 15:01, with ten minutes to succeed
-    assert told_at == [70]
-    assert one.titles == ["ERROR missed_ticks broke: collect"]
-    assert one.body.splitlines()[1:3] == [
-        "no tick has succeeded since 2026-03-02 14:01 UTC; observed 2 ticks missed, threshold 2",
-        "no tick has succeeded since the tick of 2026-03-02 14:01 UTC: no collection begins: is the scheduler running?",
-    ]
-    health = alert_health(one.store, one.settings, clock.now())
-    assert health.problems[0] == "19 ticks were missed: none has succeeded since 2026-03-02 14:01 UTC"
-    one.run(fetched())
-    assert one.titles[1:] == ["OK missed_ticks recovered: collect"]
-    assert "for 9 h 59 min" in one.body
-
-
-def test_before_the_first_collection_no_tick_is_missed(desk: MakeDesk, clock: ManualClock) -> None:
-    one = desk()
-    for _ in range(5):
-        clock.advance(timedelta(hours=5))
-        one.look()
-    assert one.titles == []
-    assert alert_health(one.store, one.settings, clock.now()).ticks is None
-
-
-def test_a_collector_whose_first_collections_all_fail_is_told(desk: MakeDesk) -> None:
-    one = desk()
-    for _ in range(4):
-        one.run(succeeded=False, failure="no network")
-    assert one.titles == ["ERROR run_failed broke: tick"]
-    one.clock.advance(timedelta(hours=3))
-    one.look()
-    assert one.titles[1:] == ["ERROR missed_ticks broke: collect"]
-    assert "ever; the first collection began 2026-03-02 14:01 UTC" in one.body
-
-
-def test_runs_that_fail_are_told_as_that_and_not_as_missed_ticks_until_they_stop(
-    desk: MakeDesk, clock: ManualClock
-) -> None:
-    one = desk()
-    one.run(fetched())
-    for _ in range(6):
-        one.run(succeeded=False, failure="none of 19 tickers could be fetched", failure_cause=NOTHING_FETCHED)
-        one.look()
-    assert one.titles == ["ERROR run_failed broke: tick"]
-    assert "the tick run of 2026-03-02 failed: none of 19 tickers could be fetched" in one.body
-    # and now nothing even starts
-    clock.advance(timedelta(hours=1))
-    one.look()
-    assert one.titles[1:] == ["ERROR missed_ticks broke: collect"]
-    one.run(fetched())
-    assert one.titles[2:] == ["OK missed_ticks recovered: collect; and 1 other alert"]
-
-
-@pytest.mark.parametrize("minutes", [15, 60, 360, 1440])
-def test_the_interval_decides_when_a_tick_is_missed(desk: MakeDesk, clock: ManualClock, minutes: int) -> None:
-    one = desk(collection_interval_minutes=minutes, settle_minutes=2)
-    start = datetime(2026, 3, 2, tzinfo=UTC)
-    clock.set(start + timedelta(minutes=2))
-    one.run(fetched(), advance=timedelta(0))
-    clock.set(start + timedelta(minutes=2 * minutes + 2 + 10) - timedelta(seconds=1))
-    one.look()
-    assert one.titles == []
-    clock.advance(timedelta(seconds=1))
-    one.look()
-    assert one.titles == ["ERROR missed_ticks broke: collect"]
-
-
-def test_catch_up_settle_and_a_single_ticker_by_hand_are_no_ticks(
-    desk: MakeDesk, store: Store, clock: ManualClock
-) -> None:
-    one = desk()
-    one.run(fetched(), advance=timedelta(hours=2))
-    one.collected("ok", "settle", kind="settle", days=DayRange.of(NOW).before)
-    store.runs.start_collection("by-hand", "ad_hoc", clock.now(), "yahoo")
-    today = clock.now().date().isoformat()
-    summary = {"first_day": today, "last_day": today, "complete": False}
-    store.runs.finish_collection("by-hand", "ok", clock.now(), summary)
-    one.look()
-    assert one.titles == ["ERROR missed_ticks broke: collect"]
-    # whoever collects today's whole, it counts
-    one.collected("partial", "cron", kind="ad_hoc")
-    one.look()
-    assert one.titles[1:] == ["OK missed_ticks recovered: collect"]
-
-
-# --- signs of life ----------------------------------------------------------------------------------------------------
-
-
-def test_the_daily_message_is_off_by_default_and_comes_once_a_day_where_it_is_asked_for(desk: MakeDesk) -> None:
-    quiet, one = desk(), desk(alert_heartbeat_hour=16)
-    for _ in range(96):
-        quiet.alerts.review()
-        one.run(fetched())
-        for _ in range(2):
-            one.look()
-    assert one.titles == ["all is well at 2026-03-02 16:01 UTC", "all is well at 2026-03-03 16:01 UTC"]
-    assert one.body == "48 of 48 ticks of the last 24 hours succeeded.\nThe latest row has 57 features."
-
-
-def test_the_daily_message_says_what_is_open_and_what_past_days_had(desk: MakeDesk) -> None:
-    one = desk(alert_heartbeat_hour=16)
-    quiet = Evaluation("correlation_within_threshold", "crypto_correlations", passed=False, observed="2")
-    one.run(not_fetched(), kind="settle", days=DayRange.of(NOW).before, advance=timedelta(0))
-    for _ in range(5):
-        one.run(not_fetched(cause="symbol_not_found"), quiet)
-    assert [title.partition(" at ")[0] for title in one.titles] == ["ERROR bars_were_fetched broke: TLT", "open"]
-    assert one.body.splitlines()[2:] == [
-        "Open: bars_were_fetched, not fetched since 2026-03-02 14:01 UTC: TLT",
-        (
-            "Open: correlation_within_threshold, documented correlations do not hold since 2026-03-02 14:01 UTC: "
-            "crypto_correlations"
-        ),
-    ]
-    assert "settle run of 2026-03-01" in one.poster.taken[0][1].body
-
-
-def test_health_says_when_nothing_looks_any_more(desk: MakeDesk, clock: ManualClock) -> None:
-    one = desk()
-    assert alert_health(one.store, one.settings, clock.now()).problems == ()
-    one.collected("ok", "by-cron")
-    clock.advance(timedelta(minutes=11))
-    assert alert_health(one.store, one.settings, clock.now()).problems == (
-        "nothing has looked for alerts yet: neither Dagster's sensors nor market-assets watch",
-    )
-    clock.set(NOW)
-    one.run(fetched(), advance=timedelta(minutes=11))
-    health = alert_health(one.store, one.settings, clock.now())
-    assert not health.attended
-    assert health.problems == (
-        "nothing has looked for alerts since 2026-03-02 14:01 UTC: neither Dagster's sensors nor market-assets watch",
-    )
-    one.look()
-    assert alert_health(one.store, one.settings, clock.now()).attended
 
 
 def test_every_check_is_told_with_a_link_to_its_own_section(desk: MakeDesk) -> None:

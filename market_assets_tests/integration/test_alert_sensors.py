@@ -104,6 +104,52 @@ def test_a_failed_post_is_made_up_for_and_the_run_is_not_read_twice(workshop: Wo
         assert collector.store.alerts.states()["run_failed", "tick"].failures == 1
 
 
+def test_a_run_that_cannot_be_read_does_not_hide_the_others_and_is_told(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with webhook() as hook:
+        collector = workshop.bootstrapped(alert_urls=f"json://127.0.0.1:{hook.port}/")
+        workshop.simulator.faults.add(Fault(kind=FaultKind.NOT_FOUND, symbol="LQD"))
+        broken = collector.at(FIRST_TICK + TICK).collect().result.run_id
+        read = dg.DagsterInstance.get_records_for_run
+
+        def unreadable(self: dg.DagsterInstance, run_id: str, *arguments: Any, **named: Any) -> Any:
+            if run_id == broken:
+                raise ValueError("an event that this release cannot read")
+            return read(self, run_id, *arguments, **named)
+
+        monkeypatch.setattr(dg.DagsterInstance, "get_records_for_run", unreadable)
+        assert [collector.run_sensor(RUNS).partition(";")[0] for _ in range(3)] == [
+            "0 finished runs taken in",
+            "0 finished runs taken in",
+            "1 finished runs taken in",
+        ]
+        assert hook.titles == ["Market collector: ERROR run_failed broke: tick"]
+        assert "what it found cannot be read: ValueError: an event that this" in hook.posts[0]["message"]
+        for number in (2, 3):
+            tick(collector, FIRST_TICK + number * TICK)
+        assert hook.titles[1:] == [
+            "Market collector: OK run_failed recovered: tick",
+            "Market collector: ERROR bars_were_fetched broke: LQD",
+        ]
+
+
+def test_a_flood_of_finished_runs_does_not_hide_the_one_behind_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market_assets.automation.sensors._RECORDS", 5)
+    collector = workshop.bootstrapped(alert_urls="json://127.0.0.1:1/")
+    job = collector.definitions.resolve_job_def("collect")
+    for number in range(12):
+        day = f"2025-10-{number + 1:02}"
+        collector.instance.create_run_for_job(
+            job, status=dg.DagsterRunStatus.CANCELED, tags={KIND_TAG: "backfill", "dagster/partition": day}
+        )
+    taken = [collector.run_sensor(RUNS).partition(" ")[0] for _ in range(5)]
+    assert sum(map(int, taken)) == 12
+    assert taken[-1] == "0"
+
+
 def test_missed_ticks_are_told_by_a_sensor_when_the_schedule_is_off(workshop: Workshop) -> None:
     with webhook() as hook:
         collector = workshop.bootstrapped(alert_urls=f"json://127.0.0.1:{hook.port}/")
@@ -132,7 +178,7 @@ def test_a_backfill_of_thirty_bad_days_in_one_run_and_day_by_day_sees_no_check_a
         assert ranged.record is not None
         logged = collector.store.runs.collection(ranged.record.run_id)
         assert logged is not None
-        assert logged.summary["failed_checks"] == {"bars_were_fetched": ["ticker/LQD"]}
+        assert logged.summary["failed_checks"]["bars_were_fetched"] == ["ticker/LQD"]
         # one line, with the next message
         for number in (1, 2):
             tick(collector, FIRST_TICK + number * TICK)
