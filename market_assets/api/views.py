@@ -160,7 +160,7 @@ def values_of(names: Sequence[tuple[str, str, str]], row: FeatureRow, rows: pd.D
     """Return the views of features given as (name, label, unit)."""
     views = []
     for name, label, unit in names:
-        value = row.values[name]
+        value = row.values[name]  # noqa: PD011 - no frame
         reason = "" if value is not None else row.reasons.get(name, "no reason stored").replace("_", " ")
         text = "NULL" if value is None else _number(value, signed=label == "change")
         shown = curve(rows[name], name) if name in rows else None

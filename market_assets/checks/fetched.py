@@ -31,6 +31,7 @@ def evaluate_fetch(outcome: TickerOutcome) -> FetchVerdict:
         "observed": outcome.failed_requests,
         "threshold": 0,
         "requests": outcome.requests,
+        "bars": len(outcome.bars),
         "source": outcome.source,
     }
     if outcome.holes:

@@ -30,7 +30,7 @@ from market_assets.store.tables import (
 from market_assets.store.types import from_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from market_assets.store.connect import Database
@@ -129,6 +129,34 @@ class RunLog:
         query = sa.select(at.kind, at.status, sa.func.count()).group_by(at.kind, at.status)
         with self._database.reading() as connection:
             return {(kind, status): count for kind, status, count in connection.execute(query)}
+
+    def last_current(self, statuses: Collection[str], count: int = 50) -> CollectionRecord | None:
+        """Return the newest complete collection, of one of `statuses`, of the day on which it started; None if none.
+
+        Only the `count` newest collections of these statuses are looked at.
+        """
+        table = self._schema.plain(COLLECTIONS)
+        query = sa.select(table).where(table.columns.status.in_(sorted(statuses)))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(table.columns.started_at.desc()).limit(count)).mappings().all()
+        for record in map(_record, rows):
+            days = {record.summary.get("first_day"), record.summary.get("last_day")}
+            if record.summary.get("complete") and days == {record.started_at.date().isoformat()}:
+                return record
+        return None
+
+    def note(self, run_id: str, facts: Mapping[str, Any]) -> None:
+        """Add `facts` to the summary of a collection; nothing if it was never started."""
+        table = self._schema.plain(COLLECTIONS)
+        mine = table.columns.run_id == run_id
+
+        def add(connection: sa.Connection) -> None:
+            row = connection.execute(sa.select(table.columns.summary).where(mine).with_for_update()).one_or_none()
+            if row is not None:
+                summary = json.dumps(json.loads(row.summary or "{}") | dict(facts))
+                connection.execute(sa.update(table).where(mine).values(summary=summary))
+
+        self._database.write(add)
 
     def collection(self, run_id: str) -> CollectionRecord | None:
         """Return one collection, None if it was never started."""
