@@ -47,13 +47,13 @@ class Front:
 
     def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
         """Stand in front of `app`."""
-        self._app = app
+        self.app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         began = time.perf_counter()
         request_id = _request_id(scope)
@@ -65,7 +65,7 @@ class Front:
             if refusal is not None:
                 await response(refusal, request_id)(scope, receive, answer.send)
             else:
-                await self._app(scope, _limited(receive), answer.send)
+                await self.app(scope, _limited(receive), answer.send)
         except _ClientTooSlowError:
             answer.broken_off = "the client did not take a piece of the answer in time"
         except OSError:

@@ -88,7 +88,7 @@ class History:
         begin = end - _DEFAULT_SPAN if asked.start is None and end > _EARLIEST else asked.start or _EARLIEST
         if asked.start is not None and asked.end is not None and asked.start > asked.end:
             raise bad_field("start", text_of(asked.start), f"lies after end={text_of(asked.end)}; swap them")
-        return cls(services, asked, max(begin, _EARLIEST), min(end, latest), watermark)
+        return cls(services, asked, min(max(begin, _EARLIEST), latest), min(end, latest), watermark)
 
     def pieces(self, rows: int = _PIECE_ROWS) -> Iterator[pd.DataFrame]:
         """Return frames of at most so many rows each, ascending; at least one, which may be empty."""

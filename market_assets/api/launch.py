@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
+import httpx2
 
 from market_assets.errors import MarketAssetsError
 
@@ -26,7 +26,7 @@ COLLECT_JOB = "collect"
 KIND_TAG, PARTITION_TAG = "market_assets/kind", "dagster/partition"
 #: kind of the collections that are started here
 API_KIND = "api"
-_TIMEOUT = httpx.Timeout(20.0, connect=5.0)
+_TIMEOUT = httpx2.Timeout(20.0, connect=5.0)
 #: seconds that a collection has for an orderly end when the server stops
 _GRACE_SECONDS = 20.0
 
@@ -145,11 +145,11 @@ class GraphQLLauncher:
         self, query: str, field: str, wanted: str | tuple[str, ...], variables: dict[str, Any]
     ) -> dict[str, Any]:
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+            async with httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
                 answer = await client.post(self.url, json={"query": query, "variables": variables})
             answer.raise_for_status()
             body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise LaunchError(f"DAGSTER_GRAPHQL_URL={self.url}: {type(error).__name__}: {error}") from error
         found: dict[str, Any] | None = (body.get("data") or {}).get(field)
         if found is None or found["__typename"] not in ((wanted,) if isinstance(wanted, str) else wanted):

@@ -5,8 +5,9 @@ Belongs here: from the collector's state to what stands on the page. Does not be
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,7 +133,13 @@ class PageView:
     correlations: tuple[CorrelationView, ...] = ()
     alerts: tuple[dict[str, Any], ...] = ()
     runs: tuple[dict[str, Any], ...] = ()
-    days: tuple[date, ...] = field(default=())
+    days: tuple[date, ...] = ()
+
+    @property
+    def groups(self) -> list[tuple[TickerView, ...]]:
+        """The tickers with features, by category, in their order."""
+        shown = (ticker for ticker in self.tickers if ticker.values)  # noqa: PD011 - no frame
+        return [tuple(group) for _, group in groupby(shown, key=lambda ticker: ticker.category)]
 
 
 def curve(series: pd.Series, name: str, days: int = SPARK_DAYS) -> Curve | None:

@@ -11,7 +11,7 @@ import pytest
 from market_assets.clock import ManualClock, SystemClock
 from market_assets.store import AlertMessage, AlertState, Decision, Store
 from market_assets_tests.alerts.receivers import webhook
-from market_assets_tests.cli.conftest import NOW
+from market_assets_tests.stocked import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

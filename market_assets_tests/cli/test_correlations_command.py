@@ -15,9 +15,9 @@ from market_assets.cli import console
 from market_assets.collection.surveyed import survey_stored
 from market_assets.store import Store
 from market_assets.universe import UNIVERSE
-from market_assets_tests.cli.conftest import NOW
 from market_assets_tests.cli.test_features_command import one_line
 from market_assets_tests.feature_log import FeatureLog, made_up_bars
+from market_assets_tests.stocked import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 from market_assets.sources.yahoo import Reachability, YahooSource
 from market_assets.store import Store
-from market_assets_tests.cli.conftest import NOW
+from market_assets_tests.stocked import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ import pytest
 
 from market_assets.calendars import to_us
 from market_assets.universe import UNIVERSE
-from market_assets_tests.cli.conftest import LATEST
 from market_assets_tests.feature_log import SETTLE, FeatureLog, made_up_bars
+from market_assets_tests.stocked import LATEST
 
 if TYPE_CHECKING:
     from pathlib import Path

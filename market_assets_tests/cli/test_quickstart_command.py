@@ -10,7 +10,7 @@ from market_assets.cli import quickstart
 from market_assets.run import RunOutcome
 from market_assets.sources.yahoo import Reachability, YahooSource
 from market_assets.store import CollectionRecord
-from market_assets_tests.cli.conftest import NOW
+from market_assets_tests.stocked import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import pytest
 from market_assets.clock import ManualClock
 from market_assets.store import CollectionLock, Store
 from market_assets.store.revision import HEAD_REVISION
-from market_assets_tests.cli.conftest import NOW
+from market_assets_tests.stocked import NOW
 
 if TYPE_CHECKING:
     from pathlib import Path
