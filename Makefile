@@ -69,5 +69,5 @@ clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 lock:  ## Compile the two lock files from pyproject.toml (needs uv)
-	uv pip compile $(LOCK_FLAGS) --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
-	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK_FLAGS) --extra api --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
+	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt --extra api pyproject.toml -o requirements.txt
