@@ -21,7 +21,7 @@ from market_assets.api.launch import API_KIND, LaunchError, RunState
 from market_assets.api.limits import Bucket
 from market_assets.api.problems import ProblemError, documented
 from market_assets.api.services import Services, services_of
-from market_assets.errors import NoDatabaseError
+from market_assets.errors import NoDatabaseError, SchemaOutdatedError
 from market_assets.store import CollectionLock
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["collection"])
 _BEARER = HTTPBearer(auto_error=False, description="API_TOKEN of the server's settings")
 _HOUR = 3600.0
+#: the first collection makes the embedded database
+_NOT_YET = (NoDatabaseError, SchemaOutdatedError)
 #: kinds of collections that collect the current day
 _CURRENT = frozenset({"tick", "ad_hoc", "quickstart", API_KIND})
 
@@ -104,7 +106,7 @@ async def _under_way(services: Services, day: str) -> str | None:
     def holder() -> str | None:
         try:
             store = services.store()
-        except NoDatabaseError:
+        except _NOT_YET:
             return None
         held = CollectionLock(store).describe()
         record = None if held is None else store.runs.collection(held.holder)
@@ -135,7 +137,7 @@ async def progress(
     def look() -> tuple[CollectionRecord | None, bool, set[str]]:
         try:
             store = services.store()
-        except NoDatabaseError:
+        except _NOT_YET:
             return None, False, set()
         held = CollectionLock(store).describe()
         return store.runs.collection(run_id), held is not None and held.holder == run_id, store.runs.recorded_by(run_id)

@@ -18,16 +18,17 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
 
 from market_assets.api.accept import RowFormat, wanted_format
 from market_assets.api.documents import HistoryPage
 from market_assets.api.parameters import Asked, Instant, plain, text_of
-from market_assets.api.problems import bad_field, documented
+from market_assets.api.problems import ProblemError, documented
 from market_assets.api.services import Services, services_of
 from market_assets.api.streams import stream
 from market_assets.client.request import Basis, Vintage
+from market_assets.columns import VIX_FEAR_INDEX, feature_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,14 @@ _EARLIEST = datetime(2017, 1, 1, tzinfo=UTC)
 def _listed(value: object) -> object:
     # A query model hands over every occurrence of the parameter.
     parts = value if isinstance(value, list | tuple) else [value]
-    return [name for part in parts for name in str(part).split(",") if name]
+    return [name.strip() for part in parts for name in str(part).split(",")]
+
+
+_NAMES = {
+    "type": "array",
+    "items": {"type": "string", "enum": [*feature_columns(), VIX_FEAR_INDEX]},
+    "uniqueItems": True,
+}
 
 
 class HistoryAsked(Asked):
@@ -56,7 +64,7 @@ class HistoryAsked(Asked):
 
     start: Instant | None = Field(None, description="First observation time. Default: seven days before the end")
     end: Instant | None = Field(None, description="End of the range, not included. Default: now")
-    features: Annotated[list[str], BeforeValidator(_listed)] | None = Field(
+    features: Annotated[list[str], BeforeValidator(_listed), WithJsonSchema(_NAMES)] | None = Field(
         None, description="Names, separated by commas or repeated. Default: all", examples=[["ml_qqq_price"]]
     )
     as_of: Instant | None = Field(None, description="Only what was known then. Default: now")
@@ -87,7 +95,10 @@ class History:
         end = latest if asked.end is None else asked.end
         begin = end - _DEFAULT_SPAN if asked.start is None and end > _EARLIEST else asked.start or _EARLIEST
         if asked.start is not None and asked.end is not None and asked.start > asked.end:
-            raise bad_field("start", text_of(asked.start), f"lies after end={text_of(asked.end)}; swap them")
+            raise ProblemError(
+                HTTPStatus.NOT_FOUND,
+                f"start={text_of(asked.start)} lies after end={text_of(asked.end)}; swap them",
+            )
         return cls(services, asked, min(max(begin, _EARLIEST), latest), min(end, latest), watermark)
 
     def pieces(self, rows: int = _PIECE_ROWS) -> Iterator[pd.DataFrame]:
@@ -156,6 +167,7 @@ _CONTENT: dict[str, Any] = {
             "description": "A page of rows as JSON, or all of them as CSV, Parquet or an Arrow stream",
         },
         **documented(
+            HTTPStatus.NOT_FOUND,
             HTTPStatus.NOT_ACCEPTABLE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.TOO_MANY_REQUESTS,

@@ -74,12 +74,6 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
 
-def bad_field(name: str, value: object, remedy: str) -> ProblemError:
-    """Return the error for one field of a request."""
-    field = FieldProblem(field=name, value=_cut(value), remedy=remedy)
-    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"{name}={_cut(value)}: {remedy}", fields=[field])
-
-
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that can end with these errors, for OpenAPI."""
     return {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from market_assets.cli.console import escape, tell
 from market_assets.cli.failures import CommandFailedError
-from market_assets.cli.interrupts import collect_garbage
+from market_assets.cli.interrupts import Interrupted, collect_garbage
 from market_assets.settings import Settings, configure_logging
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def serve(*, host: str, port: int) -> None:
     server = uvicorn.Server(config)
     try:
         server.run()
+    except Interrupted:
+        pass  # which is how it is meant to end
     except SystemExit:
         raise CommandFailedError(
             f"cannot listen on {host}:{port}; choose another --port or --host. The log says more"

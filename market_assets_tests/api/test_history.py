@@ -122,7 +122,6 @@ def test_without_bounds_the_last_week_is_given(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("start=2026-03-03&end=2026-03-01", "lies after end=2026-03-01T00:00:00Z; swap them"),
         ("features=ml_qqq_prise", "did you mean ml_qqq_price"),
         ("features=ml_nasdaq_correlation", "ml_nasdaq_correlation"),
         ("limit=10001", "limit=10001: input should be less than or equal to 10000"),
@@ -136,6 +135,12 @@ def test_what_cannot_be_answered_is_refused_with_the_remedy(client: TestClient, 
     answer = client.get(f"/ml-features/history?{query}")
     assert answer.status_code == 422
     assert told in answer.json()["detail"]
+
+
+def test_a_range_that_ends_before_it_begins_is_none(client: TestClient) -> None:
+    answer = client.get("/ml-features/history?start=2026-03-03&end=2026-03-01")
+    assert answer.status_code == 404
+    assert "lies after end=2026-03-01T00:00:00Z; swap them" in answer.json()["detail"]
 
 
 def test_no_more_streams_than_the_limit_are_sent_at_once(client: TestClient) -> None:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from market_assets_tests.api.conftest import Serve
 
 
-def good_tick(database: Path, began: datetime) -> None:
+def good_tick(database: Path, began: datetime, run_id: str = "good") -> None:
     store = Store.connect(f"sqlite:///{database}")
-    store.runs.start_collection("good", "tick", began, "yahoo")
+    store.runs.start_collection(run_id, "tick", began, "yahoo")
     day = began.date().isoformat()
     summary = {"first_day": day, "last_day": day, "complete": True, "tickers": 19, "stored": [], "failed": {}}
-    store.runs.finish_collection("good", "ok", began + timedelta(seconds=7), summary)
+    store.runs.finish_collection(run_id, "ok", began + timedelta(seconds=7), summary)
     store.close()
 
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from market_assets.api.app import create_app
 from market_assets.clock import SystemClock
+from market_assets.settings import Settings
 from market_assets.sources.simulator import SimulatorServer
 from market_assets.store import Store
 
@@ -64,11 +67,11 @@ class Dagster:
     """A running `dagster dev`, asked as its UI asks it."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-        self.process, self._url, self._log = process, url, log
+        self.process, self.url, self._log = process, url, log
 
     def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables or {}}).encode()
-        request = urllib.request.Request(f"{self._url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - loopback
             answer = json.load(response)
         assert "errors" not in answer, answer["errors"]
@@ -167,6 +170,7 @@ def test_the_ui_materializes_a_day_and_a_range_of_days(tmp_path: Path) -> None:
             assert state["runOrError"]["status"] == "SUCCESS"
             assert [run["status"] for run in state["partitionBackfillOrError"]["runs"]] == ["SUCCESS"]
             seen = dagster.ask(CATALOGUE)
+            asked_by_the_api(dagster, database, ids["run"])
 
     assert {
         one["name"]: one["scheduleState"]["status"] for one in seen["schedulesOrError"]["results"]
@@ -186,11 +190,40 @@ def test_the_ui_materializes_a_day_and_a_range_of_days(tmp_path: Path) -> None:
     store = Store.connect(database)
     try:
         kinds = {(run.kind, run.status) for run in store.runs.last_collections(5)}
-        assert ("ad_hoc", "ok") in kinds
+        assert {("ad_hoc", "ok"), ("api", "ok")} <= kinds
         assert {status for _, status in kinds} == {"ok"}
         assert store.source() == "simulator"
     finally:
         store.close()
+
+
+def asked_by_the_api(dagster: Dagster, database: str, earlier: str) -> None:
+    """Collect once more through `POST /collect`, which asks Dagster's webserver."""
+    token = "a token of this test"  # noqa: S105
+    settings = Settings.load(
+        database_url=database,
+        api_token=token,
+        dagster_graphql_url=f"{dagster.url}/graphql",
+        dagster_ui_url=dagster.url,
+    )
+    bearer = {"Authorization": f"Bearer {token}"}
+    with TestClient(create_app(settings)) as client:
+        assert client.get(f"/collect/{earlier}").json()["status"] == "ok"
+        started = client.post("/collect", headers=bearer)
+        assert started.status_code == 202, started.text
+        run = started.json()
+        assert run["run_url"] == f"{dagster.url}/runs/{run['run_id']}"
+        again = client.post("/collect", headers=bearer).json()
+        assert (again["run_id"], again["already_running"]) == (run["run_id"], True)
+        limit = time.monotonic() + 90
+        while (told := client.get(run["status_url"]).json())["status"] in {"queued", "running"}:
+            assert time.monotonic() < limit, told
+            time.sleep(0.2)
+        assert told["status"] == "ok", told
+        assert len(told["tickers"]) == 19
+        assert {one["status"] for one in told["tickers"].values()} == {"stored"}
+        assert client.get("/collect/11111111-2222-4333-8444-555555555555").status_code == 404
+        assert client.get("/ml-features").json()["feature_count"] >= 35
 
 
 def wait_for_both(dagster: Dagster, ids: dict[str, str], *, seconds: float) -> dict[str, Any]:
