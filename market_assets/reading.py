@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from market_assets.store import Snapshot, Store
     from market_assets.universe import Universe
 
-#: how far back the latest row is looked for
-_LATEST_WITHIN = timedelta(days=400)
+#: how far back the latest row is looked for, step by step; at last everywhere
+_LATEST_WITHIN = (timedelta(days=2), timedelta(days=30), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,11 @@ def latest_row(store: Store, now: datetime, universe: Universe, *, as_of: dateti
 
 def row_at(snapshot: Snapshot, at: datetime, universe: Universe) -> FeatureRow | None:
     """Return the newest feature row at or before `at` that a snapshot holds; None if there is none."""
-    window = timedelta(days=2)
-    while window <= _LATEST_WITHIN * 2:
-        frame = snapshot.read(ML_FEATURES, start=at - window, end=at + timedelta(microseconds=1))
+    for within in _LATEST_WITHIN:
+        start = None if within is None else at - within
+        frame = snapshot.read(ML_FEATURES, start=start, end=at + timedelta(microseconds=1))
         if not frame.empty:
             return _row(frame.iloc[-1], universe)
-        window *= 8
     return None
 
 

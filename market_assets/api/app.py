@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
 
 from market_assets.api import collecting, exposition, health, history, latest, page, problems, state
-from market_assets.api.front import Front
+from market_assets.api.front import AccessLog, Front
 from market_assets.api.launch import launcher_of
 from market_assets.api.measuring import RequestMetrics
 from market_assets.api.services import Services
@@ -31,8 +30,14 @@ Traditional-market features for crypto models, as they could be known at each mo
 """
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, launcher: Launcher | None = None) -> Front:
-    """Return the ASGI application; nothing is opened before the first request."""
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    launcher: Launcher | None = None,
+    access_log: AccessLog | None = None,
+) -> Front:
+    """Return the ASGI application; nothing is opened before the first request. `access_log` takes each request."""
     services = Services(settings, clock or SystemClock(), launcher or launcher_of(settings))
     metrics = RequestMetrics()
 
@@ -60,7 +65,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, launcher: Laun
     app.state.exposition = exposition.recent_exposition(services)
     app.state.collect_gate = collecting.CollectGate(settings.api_collect_per_hour)
     problems.install(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
-    for module in (health, latest, history, state, exposition, collecting, page):
+    # The most asked for comes first: routes are looked through in order.
+    for module in (latest, health, history, state, exposition, collecting, page):
         app.include_router(module.router)
-    return Front(app, metrics)
+    return Front(app, metrics, access_log)

@@ -6,32 +6,43 @@ Belongs here: plain ASGI, for it runs for every request. Does not belong here: r
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.middleware.gzip import GZipMiddleware
+
+from market_assets.api.latest import LATEST
 from market_assets.api.problems import ProblemError, response
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
 
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from fastapi import FastAPI
+    from starlette.types import Message, Receive, Scope, Send
 
     from market_assets.api.measuring import RequestMetrics
 
-ACCESS_LOG = logging.getLogger("market_assets.api.access")
+#: takes the facts of one request
+AccessLog = Callable[[dict[str, object]], None]
 _LOG = logging.getLogger(__name__)
 
 #: bytes of path and query, and of a body
 MOST_ADDRESS = 8_192
 MOST_BODY = 16_384
+#: bytes from which packing pays, and how hard it tries
+_LEAST_PACKED, _LEVEL = 1024, 5
 #: seconds in which a client must take a piece of an answer
 _SLOWEST_PIECE = 30.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+#: an id of our own: which process, and its how many-th request
+_PROCESS, _COUNT = secrets.token_hex(4), itertools.count(1)
 #: methods that are told apart in what is counted
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 #: of every answer; the page has a policy of its own
@@ -45,10 +56,12 @@ _HEADERS = (
 class Front:
     """Wraps the application."""
 
-    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
-        """Stand in front of `app`."""
+    def __init__(self, app: FastAPI, metrics: RequestMetrics, log: AccessLog | None) -> None:
+        """Stand in front of `app`; `log` is given a line for each request."""
         self.app = app
+        self._packing = GZipMiddleware(app, minimum_size=_LEAST_PACKED, compresslevel=_LEVEL)
         self._metrics = metrics
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,16 +69,17 @@ class Front:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id, refusal = _looked_at(scope)
         scope["request_id"] = request_id
         answer = _Answer(send, request_id)
         self._metrics.under_way.inc()
         try:
-            refusal = _refusal(scope)
             if refusal is not None:
                 await response(refusal, request_id)(scope, receive, answer.send)
             else:
-                await self.app(scope, _limited(receive), answer.send)
+                # The newest row is packed already, once for all who ask.
+                inner = self.app if scope["path"] == LATEST else self._packing
+                await inner(scope, receive if scope["method"] == "GET" else _limited(receive), answer.send)
         except _ClientTooSlowError:
             answer.broken_off = "the client did not take a piece of the answer in time"
         except OSError:
@@ -83,7 +97,8 @@ class Front:
         finally:
             self._metrics.under_way.dec()
             seconds = time.perf_counter() - began
-            _note(scope, answer, request_id, seconds)
+            if self._log is not None:
+                self._log(_line(scope, answer, request_id, seconds))
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.count(method, _route(scope), answer.status, seconds)
 
@@ -125,21 +140,17 @@ class _Answer:
             self.ended = True
 
 
-def _request_id(scope: Scope) -> str:
+def _looked_at(scope: Scope) -> tuple[str, ProblemError | None]:
+    """Return a request's id, and why it is not answered at all, None if it is."""
+    request_id, refusal = "", None
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_ADDRESS:
+        refusal = ProblemError(HTTPStatus.REQUEST_URI_TOO_LONG, f"an address has {MOST_ADDRESS} bytes at most")
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value.decode())
-    return secrets.token_hex(8)
-
-
-def _refusal(scope: Scope) -> ProblemError | None:
-    """Return why a request is not even looked at, None if it is."""
-    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_ADDRESS:
-        return ProblemError(HTTPStatus.REQUEST_URI_TOO_LONG, f"an address has {MOST_ADDRESS} bytes at most")
-    for name, value in scope["headers"]:
-        if name == b"content-length" and (not value.isdigit() or int(value) > MOST_BODY):
-            return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has {MOST_BODY} bytes at most")
-    return None
+            request_id = value.decode()
+        elif name == b"content-length" and (not value.isdigit() or int(value) > MOST_BODY):
+            refusal = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has {MOST_BODY} bytes at most")
+    return request_id or f"{_PROCESS}-{next(_COUNT):x}", refusal
 
 
 def _limited(receive: Receive) -> Receive:
@@ -162,10 +173,8 @@ def _route(scope: Scope) -> str:
     return getattr(route, "path", "none")
 
 
-def _note(scope: Scope, answer: _Answer, request_id: str, seconds: float) -> None:
-    """Log one line. The query is left out: it may be long, and the route says enough."""
-    if not ACCESS_LOG.isEnabledFor(logging.INFO):
-        return
+def _line(scope: Scope, answer: _Answer, request_id: str, seconds: float) -> dict[str, object]:
+    """Return what is logged of a request. The query is left out: it may be long, and the route says enough."""
     facts: dict[str, object] = {
         "request_id": request_id,
         "method": scope["method"],
@@ -176,4 +185,4 @@ def _note(scope: Scope, answer: _Answer, request_id: str, seconds: float) -> Non
     }
     if answer.broken_off:
         facts["broken_off"] = answer.broken_off
-    ACCESS_LOG.info("%s %s %d", scope["method"], scope["path"], answer.status, extra={"facts": facts})
+    return facts

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.responses import Response
@@ -161,6 +161,7 @@ _CONTENT: dict[str, Any] = {
     "/ml-features/history",
     response_model=HistoryPage,
     summary="A range of feature rows",
+    openapi_extra=HistoryAsked.documented(),
     responses={
         200: {
             "content": _CONTENT,
@@ -176,13 +177,13 @@ _CONTENT: dict[str, Any] = {
         ),
     },
 )
-async def history(request: Request, asked: Annotated[HistoryAsked, Query()]) -> Response:
+async def history(request: Request) -> Response:
     """Return the rows with start <= observed_at < end, as they were known at `as_of`.
 
     JSON comes in pages (`limit`, `next`); CSV, Parquet and Arrow come whole, in pieces, with the watermark in
     `X-As-Of`: asked again with it, the same bits come back. An answer that breaks off is not complete.
     """
-    services = services_of(request)
+    services, asked = services_of(request), HistoryAsked.of(request)
     form = asked.format or wanted_format(request.headers.get("accept", ""))
     settled = await services.read(lambda: History.settle(services, asked))
     headers = {"X-As-Of": text_of(settled.as_of), "Cache-Control": "no-store"}

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from market_assets.api.documents import LatestFeatures
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from market_assets.reading import FeatureRow, MeasuredCorrelation
 
 router = APIRouter(tags=["features"])
+LATEST = "/ml-features"
 #: seconds for which an answer is given again without asking the database
 _FRESH_SECONDS = 1.0
 
@@ -122,9 +123,10 @@ def _document(
 
 
 @router.get(
-    "/ml-features",
+    LATEST,
     response_model=LatestFeatures,
     summary="The newest feature row",
+    openapi_extra=LatestAsked.documented(),
     responses={
         304: {"description": "Not changed since the tag or time that the request names"},
         **documented(
@@ -135,10 +137,10 @@ def _document(
         ),
     },
 )
-async def latest(request: Request, asked: Annotated[LatestAsked, Query()]) -> Response:
+async def latest(request: Request) -> Response:
     """Return the newest feature row at or before a time, as it was known at a time.
 
     Whoever asks often sends `If-None-Match` with the last answer's `ETag`, and gets 304 until something changes.
     """
     rows: Recent[LatestAsked, Rendered] = request.app.state.latest
-    return (await rows.get(asked)).answer(request.headers)
+    return (await rows.get(LatestAsked.of(request))).answer(request.scope["headers"])

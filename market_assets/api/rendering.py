@@ -15,59 +15,68 @@ from typing import TYPE_CHECKING, Any, Self
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
-
-    from starlette.datastructures import Headers
 
 _GZIP = "gzip"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A JSON body, its strong tag and its time of change."""
+    """A JSON body with its strong tag and its time of change, as the answers that can be given to a request."""
 
-    body: bytes
-    packed: bytes
     tag: str
     changed_at: datetime
-    #: of each form, as they are sent
-    headers: dict[str, str]
+    #: answers are made once and sent many times: whole and 304, by whether they are packed
+    _whole: dict[bool, Response]
+    _known: dict[bool, Response]
 
     @classmethod
     def of(cls, document: dict[str, Any], changed_at: datetime) -> Self:
         """Render a document that changed at `changed_at` (aware)."""
         body = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
         tag = hashlib.sha256(body).hexdigest()[:24]
-        headers = {
+        common = {
             "Last-Modified": format_datetime(changed_at.replace(microsecond=0), usegmt=True),
             # It may change at any time: whoever keeps it asks whether it did.
             "Cache-Control": "no-cache",
             "Vary": "Accept-Encoding",
         }
-        return cls(body, gzip.compress(body, 6, mtime=0), tag, changed_at, headers)
-
-    def answer(self, request: Headers) -> Response:
-        """Return the answer to a request with these headers: whole, packed, or 304."""
-        packed = _GZIP in request.get("accept-encoding", "")
         # A strong tag is of the bytes that are sent.
-        tag = f'"{self.tag}-gz"' if packed else f'"{self.tag}"'
-        headers = self.headers | {"ETag": tag}
-        if self._is_known(request):
-            return Response(status_code=304, headers=headers)
-        if packed:
-            headers["Content-Encoding"] = _GZIP
-        return Response(self.packed if packed else self.body, headers=headers, media_type="application/json")
+        headers = {False: common | {"ETag": f'"{tag}"'}, True: common | {"ETag": f'"{tag}-gz"'}}
+        packed = gzip.compress(body, 6, mtime=0)
+        whole = {
+            False: Response(body, headers=headers[False], media_type="application/json"),
+            True: Response(packed, headers=headers[True] | {"Content-Encoding": _GZIP}, media_type="application/json"),
+        }
+        known = {packing: Response(status_code=304, headers=headers[packing]) for packing in (False, True)}
+        return cls(tag, changed_at, whole, known)
 
-    def _is_known(self, request: Headers) -> bool:
-        held = request.get("if-none-match")
-        if held is not None:
-            tags = {tag.strip().removeprefix("W/").strip('"').removesuffix("-gz") for tag in held.split(",")}
-            return "*" in tags or self.tag in tags
-        since = request.get("if-modified-since")
+    def answer(self, headers: Iterable[tuple[bytes, bytes]]) -> Response:
+        """Return the answer to a request with these (raw) headers: whole, packed, or 304."""
+        packed = False
+        tags: bytes | None = None
+        since: bytes | None = None
+        for name, value in headers:
+            if name == b"accept-encoding":
+                packed = _GZIP.encode() in value
+            elif name == b"if-none-match":
+                tags = value
+            elif name == b"if-modified-since":
+                since = value
+        return (self._known if self._is_known(tags, since) else self._whole)[packed]
+
+    def _is_known(self, tags: bytes | None, since: bytes | None) -> bool:
+        if tags is not None:
+            held = {
+                tag.strip().removeprefix("W/").strip('"').removesuffix("-gz")
+                for tag in tags.decode("latin-1").split(",")
+            }
+            return "*" in held or self.tag in held
         if since is None:
             return False
         try:
-            instant = parsedate_to_datetime(since)
+            instant = parsedate_to_datetime(since.decode("latin-1"))
         except ValueError:
             return False  # HTTP says that a date which cannot be read is not there
         return instant.tzinfo is not None and self.changed_at.replace(microsecond=0) <= instant

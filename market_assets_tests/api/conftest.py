@@ -92,13 +92,21 @@ def launcher() -> FakeLauncher:
 
 
 @pytest.fixture
-def serve(database: Path, clock: ManualClock, launcher: FakeLauncher) -> Iterator[Serve]:
+def accesses() -> list[dict[str, object]]:
+    """Collect the lines of the access log."""
+    return []
+
+
+@pytest.fixture
+def serve(
+    database: Path, clock: ManualClock, launcher: FakeLauncher, accesses: list[dict[str, object]]
+) -> Iterator[Serve]:
     """Start a server with settings; over the made-up rows unless a database is named."""
     clients: list[TestClient] = []
 
     def start(**settings: Any) -> TestClient:
         loaded = Settings.load(**{"database_url": f"sqlite:///{database}", **settings})
-        client = TestClient(create_app(loaded, clock=clock, launcher=launcher))
+        client = TestClient(create_app(loaded, clock=clock, launcher=launcher, access_log=accesses.append))
         client.__enter__()
         clients.append(client)
         return client

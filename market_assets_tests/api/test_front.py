@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,7 @@ from market_assets.api import latest
 from market_assets.api.app import create_app
 from market_assets.api.front import MOST_ADDRESS, MOST_BODY
 from market_assets.api.problems import Problem
-from market_assets.cli.serve import JsonFormatter
+from market_assets.cli.serve import JsonFormatter, log_access
 from market_assets.errors import StoreError
 from market_assets.settings import Settings
 from market_assets_tests.api.conftest import TOKEN, services_of
@@ -37,7 +38,7 @@ def test_every_answer_has_an_id_of_its_own_or_the_one_that_was_sent(client: Test
         client.get(path).headers["x-request-id"] for path in ("/health", "/nope", "/ml-features", "/ml-features?at=x")
     }
     assert len(ids) == 4
-    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
+    assert all(re.fullmatch("[0-9a-f]{8}-[0-9a-f]+", one) for one in ids)
     assert client.get("/health", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
     assert client.get("/health", headers={"X-Request-ID": 'a"b\t'}).headers["x-request-id"] != 'a"b\t'
     refused = client.get("/nope", headers={"X-Request-ID": "mine-2"})
@@ -131,23 +132,26 @@ def test_nothing_can_be_written_through_the_servers_connections(serve: Serve) ->
         services.store().runs.start_collection("x", "tick", services.clock.now(), "yahoo")
 
 
-def test_each_request_is_one_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "market_assets.api.access"):
-        client.get("/ml-features?symbol=BTC", headers={"X-Request-ID": "one"})
-    (record,) = caplog.records
-    line = json.loads(JsonFormatter().format(record))
-    assert line | {"at": "", "ms": 0, "bytes": 0} == {
-        "at": "",
+def test_each_request_is_one_line_in_the_log(
+    client: TestClient, accesses: list[dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    client.get("/ml-features?symbol=BTC", headers={"X-Request-ID": "one"})
+    (facts,) = accesses
+    log_access(facts)
+    line = json.loads(capsys.readouterr().out)
+    assert line == {
+        "at": line["at"],
         "level": "INFO",
-        "logger": "market_assets.api.access",
+        "logger": "access",
         "request_id": "one",
         "method": "GET",
         "path": "/ml-features",
         "status": 200,
-        "bytes": 0,
-        "ms": 0,
+        "bytes": line["bytes"],
+        "ms": line["ms"],
     }
     assert line["bytes"] > 500
+    assert datetime.fromisoformat(line["at"]).tzinfo is not None
 
 
 def test_a_line_of_the_log_tells_an_error_with_its_trace() -> None:
