@@ -61,9 +61,10 @@ integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB w
 torture: $(STAMPS)/test  ## Kill 50 collections a database and let others cross, with a record (minutes)
 	@$(BIN)/python -m market_assets_tests.torture
 
-bench: $(STAMPS)/test  ## Cost of a tick beside a plain script, of a training set beside merge_asof
+bench: $(STAMPS)/test  ## Cost of a tick, a training set and the API, each beside a plain reference
 	@$(BIN)/python -m benchmarks.tick
 	@$(BIN)/python -m benchmarks.training_set
+	@$(BIN)/python -m benchmarks.api
 
 clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

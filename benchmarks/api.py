@@ -185,7 +185,10 @@ def plain_year(path: Path) -> pd.DataFrame:
     connection = sqlite3.connect(path)
     frame = pd.read_sql(f"SELECT {columns} FROM ml_features ORDER BY observed_at", connection)  # noqa: S608
     connection.close()
-    return frame
+    return frame.assign(
+        observed_at=pd.to_datetime(frame["observed_at"], unit="us", utc=True),
+        known_from=pd.to_datetime(frame["known_from"], unit="us", utc=True),
+    )
 
 
 def timed_both(server: Server, path: Path, rounds: int) -> tuple[float, float]:

@@ -108,7 +108,7 @@ class History:
         start = self.start
         while True:
             stop = max(start, min(self.end, start + span))
-            yield client.history(
+            frame = client.history(
                 start,
                 stop,
                 features=self.asked.features,
@@ -116,6 +116,9 @@ class History:
                 vintage=self.asked.vintage,
                 basis=self.asked.basis,
             )
+            # pandas copies them, deeply, for every column that is looked at
+            frame.attrs = {}
+            yield frame
             start = stop
             if start >= self.end:
                 return

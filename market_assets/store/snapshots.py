@@ -55,7 +55,9 @@ class Snapshot:
         stamp: datetime | None = connection.execute(sa.select(counter)).scalar_one_or_none()
         if stamp is None:
             raise StoreError("the table knowledge_counter has no row: run `market-assets migrate`")
-        self._as_of = None if as_of is None else ensure_utc(as_of, "as_of")
+        asked = None if as_of is None else ensure_utc(as_of, "as_of")
+        # Whoever asks for the last commit, or for later, asks for what is current: history need not be read.
+        self._as_of = None if asked is None or asked >= stamp else asked
         #: knowledge instant that the reads stand on: a later read with `as_of` set to it returns the same rows. An
         #: `as_of` after the last commit is brought back to that commit: a version to come may be stamped before it.
         self.watermark: datetime = stamp if self._as_of is None else min(stamp, self._as_of)
