@@ -39,6 +39,9 @@ _SECRET_FIELDS = frozenset(
 _NEXT_URL = re.compile(r"[\s,;]+(?=[A-Za-z0-9]+://)")
 _ONE_URL = re.compile(r"[A-Za-z0-9]+://\S+")
 
+#: `ours=theirs` of CRYPTO_PRICES_COLUMNS
+_COLUMN_PAIR = re.compile(r"(timestamp|symbol|price|volume|market_cap)\s*=\s*[A-Za-z_][A-Za-z0-9_]*")
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -82,6 +85,12 @@ class Settings(BaseSettings):
         description="Your own table in the same database (timestamp, symbol, price, volume, market_cap) on the left of "
         "the crypto join; timestamps without a zone are taken as UTC. Unset: the collected BTC and ETH bars.",
         json_schema_extra={"allowed": "`name` or `schema.name`"},
+    )
+    crypto_prices_columns: str = Field(
+        "",
+        description="What the columns of that table are called where their names differ. A table without volume or "
+        "market_cap has NULL there.",
+        json_schema_extra={"allowed": "e.g. `timestamp=ts,price=close_usd`"},
     )
 
     yfinance_request_delay: float = Field(
@@ -195,6 +204,16 @@ class Settings(BaseSettings):
     def _level_in_capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("crypto_prices_columns")
+    @classmethod
+    def _crypto_columns_are_pairs(cls, value: str) -> str:
+        if value and not all(_COLUMN_PAIR.fullmatch(part.strip()) for part in value.split(",")):
+            raise ValueError(
+                "must be pairs of timestamp, symbol, price, volume or market_cap and a column's name, such as "
+                "timestamp=ts,price=close_usd"
+            )
+        return value
+
     @field_validator("yahoo_base_url")
     @classmethod
     def _base_url_is_a_root(cls, value: str | None) -> str | None:
@@ -296,6 +315,12 @@ class Settings(BaseSettings):
             return cls(**overrides)
         except ValidationError as error:
             raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+    @property
+    def crypto_columns(self) -> dict[str, str]:
+        """What the columns of the user's own crypto table are called, by our name; only those that differ."""
+        pairs = (part.split("=") for part in self.crypto_prices_columns.split(",") if part.strip())
+        return {ours.strip(): theirs.strip() for ours, theirs in pairs}
 
     @property
     def interval(self) -> timedelta:

@@ -44,6 +44,10 @@ def test_an_interval_off_the_list_is_refused_with_field_value_and_the_list(monke
         ("YAHOO_BASE_URL", "localhost:8765"),
         ("YAHOO_BASE_URL", "http://user:secret@127.0.0.1:1"),
         ("CRYPTO_PRICES_TABLE", "prices; drop table prices"),
+        ("CRYPTO_PRICES_COLUMNS", "price"),
+        ("CRYPTO_PRICES_COLUMNS", "prize=x"),
+        ("CRYPTO_PRICES_COLUMNS", "price=x; drop table prices"),
+        ("CRYPTO_PRICES_COLUMNS", "price=x,"),
         ("COLLECTION_START_DATE", "yesterday"),
     ],
 )
@@ -138,3 +142,9 @@ def test_a_duration_must_be_a_finite_number(monkeypatch: pytest.MonkeyPatch, nam
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         Settings.load()
+
+
+def test_columns_of_the_crypto_table_are_named_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().crypto_columns == {}
+    monkeypatch.setenv("CRYPTO_PRICES_COLUMNS", "timestamp=ts, price = close_usd")
+    assert Settings.load().crypto_columns == {"timestamp": "ts", "price": "close_usd"}

@@ -329,7 +329,9 @@ class CollectionSession:
         """Join the crypto rows of `days`, from the user's own table where one is configured."""
         self._checkpoint()
         table = self.settings.crypto_prices_table
-        left = self.store.read_crypto_prices(table, days.start, days.end) if table else None
+        left = None
+        if table:
+            left = self.store.read_crypto_prices(table, days.start, days.end, self.settings.crypto_columns)
         with self.store.snapshot() as snapshot:
             return build.build_crypto_rows(snapshot, days, self.now, self.universe, self.indicators, left=left)
 

@@ -25,7 +25,7 @@ from market_assets.store.tables import FETCH_LEDGER, STORE_INFO
 from market_assets.store.versioned import SOURCE_KEY, Replacement, VersionedWriter, WriteReport
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import date, datetime
 
     import pandas as pd
@@ -208,9 +208,11 @@ class Store:
             found: str | None = connection.execute(query).scalar_one_or_none()
             return found
 
-    def read_crypto_prices(self, table: str, start: datetime, end: datetime) -> pd.DataFrame:
+    def read_crypto_prices(
+        self, table: str, start: datetime, end: datetime, columns: Mapping[str, str] | None = None
+    ) -> pd.DataFrame:
         """Read the user's own table of crypto prices; see `user_tables.read_crypto_prices`."""
-        return user_tables.read_crypto_prices(self.database, table, start, end)
+        return user_tables.read_crypto_prices(self.database, table, start, end, columns or {})
 
     # --- bookkeeping --------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """Reading the user's own crypto prices, a table that this package neither creates nor changes.
 
-Belongs here: `CRYPTO_PRICES_TABLE`. Does not belong here: the join with the features.
+Belongs here: `CRYPTO_PRICES_TABLE` and `CRYPTO_PRICES_COLUMNS`. Does not belong here: the join with the features.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from market_assets.errors import StoreError
 from market_assets.store.types import to_micros
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from market_assets.store.connect import Database
 
 _VALUES = ("price", "volume", "market_cap")
 _COLUMNS = ("timestamp", "symbol", *_VALUES)
+#: without one of these a row is none
+_NEEDED = ("timestamp", "symbol", "price")
 
 
-def read_crypto_prices(database: Database, table: str, start: datetime, end: datetime) -> pd.DataFrame:
+def read_crypto_prices(
+    database: Database, table: str, start: datetime, end: datetime, names: Mapping[str, str]
+) -> pd.DataFrame:
     """Return the rows of `table` (`name` or `schema.name`) with timestamp in [start, end), sorted by symbol and time.
 
-    Columns symbol (str), timestamp (datetime64[us, UTC]), price, volume, market_cap (float64). Timestamps without zone
-    are UTC. Raises StoreError if the table or a column does not exist, or if the timestamp column holds no timestamps.
+    Columns symbol (str), timestamp (datetime64[us, UTC]), price, volume, market_cap (float64). `names` says what they
+    are called there, by our name; a table without volume or market_cap has NaN. Timestamps without zone are UTC. Raises
+    StoreError if the table or a column does not exist, or if the timestamp column holds no timestamps.
     """
     schema, _, name = table.rpartition(".")
+    called = {column: names.get(column, column) for column in _COLUMNS}
     with database.reading() as connection:
         try:
             reflected = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=connection)
@@ -38,22 +46,28 @@ def read_crypto_prices(database: Database, table: str, start: datetime, end: dat
                 f"CRYPTO_PRICES_TABLE={table} does not exist in {database.redacted_url}; "
                 "name an existing table or unset it to use the collected BTC and ETH bars"
             ) from None
-        missing = [column for column in _COLUMNS if column not in reflected.columns]
+        # What is named must be there; what is not, and is only nice to have, need not.
+        wanted = {*_NEEDED, *names}
+        missing = [
+            called[column] for column in _COLUMNS if column in wanted and called[column] not in reflected.columns
+        ]
         if missing:
             raise StoreError(
-                f"CRYPTO_PRICES_TABLE={table} lacks the columns {', '.join(missing)}; it needs {', '.join(_COLUMNS)}"
+                f"CRYPTO_PRICES_TABLE={table} lacks the columns {', '.join(missing)}; it needs {', '.join(_NEEDED)}. "
+                "Name those that are called otherwise, e.g. CRYPTO_PRICES_COLUMNS=timestamp=ts,price=close_usd"
             )
-        at = reflected.columns["timestamp"]
+        at = reflected.columns[called["timestamp"]]
         if not isinstance(at.type, sa.DateTime):
             raise StoreError(
-                f"CRYPTO_PRICES_TABLE={table}: the column timestamp has the type {at.type}; "
+                f"CRYPTO_PRICES_TABLE={table}: the column {called['timestamp']} has the type {at.type}; "
                 "it needs TIMESTAMP or DATETIME (make a view that converts it)"
             )
         zoned = bool(getattr(at.type, "timezone", False))
         bounds = [
             bound.astimezone(UTC) if zoned else bound.astimezone(UTC).replace(tzinfo=None) for bound in (start, end)
         ]
-        query = sa.select(*(reflected.columns[column] for column in _COLUMNS)).where(at >= bounds[0], at < bounds[1])
+        picked = [reflected.columns.get(called[column], sa.null()).label(column) for column in _COLUMNS]
+        query = sa.select(*picked).where(at >= bounds[0], at < bounds[1])
         rows: list[Any] = list(connection.execute(query))
     by_column = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(_COLUMNS, ())
     instants = [to_micros(value if value.tzinfo else value.replace(tzinfo=UTC)) for value in by_column["timestamp"]]

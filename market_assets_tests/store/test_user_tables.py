@@ -79,3 +79,26 @@ def test_a_table_that_does_not_exist_or_does_not_fit_is_named_with_the_remedy(st
     create(sa.BigInteger(), [])
     with pytest.raises(StoreError, match=r"the column timestamp has the type BIGINT.*needs TIMESTAMP or DATETIME"):
         store.read_crypto_prices(TABLE, at(0), at(1))
+
+
+def test_columns_that_are_called_otherwise_are_mapped_and_those_that_are_missing_are_null(store: Store) -> None:
+    table = sa.Table(
+        TABLE,
+        sa.MetaData(),
+        sa.Column("ts", sa.DateTime()),
+        sa.Column("coin", sa.String(10)),
+        sa.Column("close_usd", sa.Double()),
+    )
+    table.create(store.database.engine)
+    row = {"ts": at(1).replace(tzinfo=None), "coin": "BTC", "close_usd": 2.0}
+    store.database.write(lambda connection: connection.execute(sa.insert(table), [row]))
+    names = {"timestamp": "ts", "symbol": "coin", "price": "close_usd"}
+    read = store.read_crypto_prices(TABLE, at(0), at(2), names)
+    assert read[["symbol", "price"]].to_dict("records") == [{"symbol": "BTC", "price": 2.0}]
+    assert read[["volume", "market_cap"]].isna().to_numpy().all()
+    with pytest.raises(StoreError, match="lacks the columns timestamp, symbol, price; it needs timestamp"):
+        store.read_crypto_prices(TABLE, at(0), at(2))
+    # what is named must be there, even if it is only nice to have
+    with pytest.raises(StoreError, match="lacks the columns vol"):
+        store.read_crypto_prices(TABLE, at(0), at(2), {**names, "volume": "vol"})
+    table.drop(store.database.engine)
