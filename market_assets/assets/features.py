@@ -97,7 +97,7 @@ def build_features_asset(
         frame = write.replacements[0].frame
         yield dg.Output(write, metadata=_metadata(frame, columns, collection.settings.ml_feature_count_target))
         collection.features_written(days, write)
-        yield from feature_check_results(collection, days, frame)
+        yield from feature_check_results(FEATURES_KEY, collection, days, frame)
         # Only after the row has been stored: a collection that fetched nothing is a failed run, never a quiet success.
         collection.fail_if_nothing_was_collected()
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from market_assets.assets.common import OWNERS, Metadata, column_schema, indicator_key, preview, ticker_key
-from market_assets.checks.plausible import PLAUSIBLE_CHECK, PLAUSIBLE_DESCRIPTION, evaluate_indicator
-from market_assets.checks.results import check_result
+from market_assets.checks.results import indicator_check_results, indicator_check_specs
 from market_assets.collection.build import build_indicator
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
@@ -53,7 +52,7 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         ins={name: dg.AssetIn(key=ticker_key(name), partition_mapping=mapping) for name in indicator.inputs},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[dg.AssetCheckSpec(PLAUSIBLE_CHECK, asset=key, description=PLAUSIBLE_DESCRIPTION)],
+        check_specs=indicator_check_specs(key),
     )
     def _indicator(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession], **logs: TickerLog
@@ -78,6 +77,6 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         if values.notna().any():
             metadata["latest_value"] = float(values.dropna().iloc[-1])
         yield dg.Output(write, metadata=metadata)
-        yield check_result(PLAUSIBLE_CHECK, lambda: evaluate_indicator(indicator, frame))
+        yield from indicator_check_results(key, indicator, frame)
 
     return _indicator

@@ -73,7 +73,7 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
             collection.stored(ticker)
         else:
             context.log.error("%s: %s", ticker.name, outcome.message)
-        yield from ticker_check_results(collection, ticker, outcome, days)
+        yield from ticker_check_results(key, collection, ticker, outcome, days)
         if not features_follow:
             # With a feature row in the run, that step fails the run after it has written the row.
             collection.fail_if_nothing_was_collected()

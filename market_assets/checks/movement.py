@@ -4,7 +4,7 @@ Belongs here: pure functions over stored bars, and the limits with the data that
 verdicts (`sane.py`), and bars that cannot be true at all (`collection/sanity.py` holds those back at the write).
 
 The limits come from real prices, by `scripts/derive_check_limits.py`: daily rows of the 12 ETFs, three currencies, VIX,
-DXY, BTC and ETH from 2017-06 to 2026-08 (44,000), and 15m bars of 17 series between 2019 and 2025 (24,000).
+DXY, BTC and ETH from 2017-06 to 2026-08 (44,000), and intraday bars of 15 of them between 2019 and 2025 (72,000).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from market_assets.maths.bars import INTERVALS, session_of
 from market_assets.maths.splits import Splits, rescale
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     import pandas as pd
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
     from market_assets.maths.arrays import BoolArray, FloatArray, IntArray
     from market_assets.universe import Ticker
 
-#: own daily volatilities from one bar to the next, overnight gaps included. 4 of 43,844 daily rows exceed it: BTC and
-#: USO in 2020-03, ETH and VIX once each; the largest 15m bar reaches a third of it
+#: own daily volatilities from one bar to the next, overnight gaps included. Of 44,000 daily rows 4 exceed it: BTC twice
+#: in 2018-11 and once in 2020-03, USO in 2020-03; the largest 15m bar has 5.2
 JUMP_LIMIT = 12.0
 #: a price this many times, or one part in so many, of the median of the last 20 sessions' closes. The largest factor of
-#: any close is 3.2 (VIX, 2018-02); a hundredfold price stays beyond it for ten sessions
+#: any close is 3.3 (VIX, 2018-02); a hundredfold price stays beyond it for ten sessions
 LEVEL_LIMIT = 5.0
 #: open-market minutes in which open, high, low and close of every bar are one and the same price. The longest stretch
 #: in 15m bars is 30 minutes (ARKQ, and euro and pound in the last half hour of a week); no daily row has it
@@ -113,7 +114,13 @@ class _Bars(NamedTuple):
     volume: FloatArray
 
 
-def examine(ticker: Ticker, bars: pd.DataFrame, actions: pd.DataFrame, days: DayRange) -> Movement:
+def examine(
+    ticker: Ticker,
+    bars: pd.DataFrame,
+    actions: pd.DataFrame,
+    days: DayRange,
+    intervals: Collection[str] = INTERVALS,
+) -> Movement:
     """Look at the bars that start within `days`, against those before them.
 
     Args:
@@ -122,6 +129,7 @@ def examine(ticker: Ticker, bars: pd.DataFrame, actions: pd.DataFrame, days: Day
             `VOLATILITY_RETURNS` sessions before.
         actions: its corporate actions, splits among them.
         days: the days to judge.
+        intervals: of these intervals.
     """
     calendar = venue_calendar(ticker.venue)
     by_interval = _comparable(bars, actions, calendar)
@@ -133,7 +141,7 @@ def examine(ticker: Ticker, bars: pd.DataFrame, actions: pd.DataFrame, days: Day
     stuck_volume = 0.0
     unusual: list[Unusual] = []
     for interval, own in by_interval.items():
-        inside = (own.start_us >= start_us) & (own.start_us < end_us)
+        inside = (own.start_us >= start_us) & (own.start_us < end_us) & (interval in intervals)
         judged += int(inside.sum())
         if not inside.any():
             continue
@@ -158,7 +166,7 @@ def examine(ticker: Ticker, bars: pd.DataFrame, actions: pd.DataFrame, days: Day
             beyond = known[observed[known] >= limit]
             if kind == Kind.STUCK:
                 # The last bar of each stretch stands for all of it.
-                beyond = beyond[np.append(np.diff(beyond) != 1, [True] * bool(len(beyond)))]
+                beyond = beyond[np.diff(beyond, append=-1) != 1]
             unusual += [
                 Unusual(
                     kind,

@@ -20,6 +20,7 @@ from market_assets.checks.identities import (
     evaluate_identities,
     read_daily_prices,
 )
+from market_assets.checks.plausible import PLAUSIBLE_CHECK, PLAUSIBLE_DESCRIPTION, evaluate_indicator
 from market_assets.checks.tickers import TICKER_CHECKS
 from market_assets.checks.verdict import NO_OFFENDERS, Markdown, Severity, Verdict
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from market_assets.collection.days import DayRange
     from market_assets.collection.session import CollectionSession, TickerOutcome
+    from market_assets.indicators import Indicator
     from market_assets.universe import Ticker
 
 _LOG = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def ticker_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def ticker_check_results(
-    collection: CollectionSession, ticker: Ticker, outcome: TickerOutcome, days: DayRange
+    key: dg.AssetKey, collection: CollectionSession, ticker: Ticker, outcome: TickerOutcome, days: DayRange
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate every check of a ticker, whatever became of its fetch; call it once its write is committed."""
 
@@ -59,7 +61,19 @@ def ticker_check_results(
         )
 
     for check in TICKER_CHECKS:
-        yield check_result(check.name, lambda check=check: check.evaluate(outcome, read))  # type: ignore[misc]
+        yield check_result(key, check.name, lambda check=check: check.evaluate(outcome, read))  # type: ignore[misc]
+
+
+def indicator_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """Return the specs of the checks that the indicator asset `key` yields itself."""
+    return [dg.AssetCheckSpec(PLAUSIBLE_CHECK, asset=key, description=PLAUSIBLE_DESCRIPTION)]
+
+
+def indicator_check_results(
+    key: dg.AssetKey, indicator: Indicator, rows: pd.DataFrame
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate the checks of an indicator on the rows that it has just stored."""
+    yield check_result(key, PLAUSIBLE_CHECK, lambda: evaluate_indicator(indicator, rows))
 
 
 def feature_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -71,7 +85,7 @@ def feature_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def feature_check_results(
-    collection: CollectionSession, days: DayRange, rows: pd.DataFrame
+    key: dg.AssetKey, collection: CollectionSession, days: DayRange, rows: pd.DataFrame
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the checks of the feature rows of `days`, which are `rows`; call it once they are committed."""
 
@@ -84,12 +98,12 @@ def feature_check_results(
         target = collection.settings.ml_feature_count_target
         return evaluate_feature_count(rows, target, universe=collection.universe, indicators=collection.indicators)
 
-    yield check_result(COUNT_CHECK, count)
-    yield check_result(IDENTITIES_CHECK, identities)
+    yield check_result(key, COUNT_CHECK, count)
+    yield check_result(key, IDENTITIES_CHECK, identities)
 
 
-def check_result(name: str, evaluate: Callable[[], Verdict]) -> dg.AssetCheckResult:
-    """Evaluate a check and return its result; one that cannot be evaluated has failed, and says why.
+def check_result(key: dg.AssetKey, name: str, evaluate: Callable[[], Verdict]) -> dg.AssetCheckResult:
+    """Evaluate a check of the asset `key` and return its result; one that cannot be evaluated has failed, and says why.
 
     A check stands behind a write that is done. Raising would abandon the rest of the run, feature row included, over
     rows that are stored already.
@@ -110,6 +124,8 @@ def check_result(name: str, evaluate: Callable[[], Verdict]) -> dg.AssetCheckRes
         for key, value in verdict.metadata.items()
     }
     return dg.AssetCheckResult(
+        # Without the key, Dagster looks for the materialization that was judged a second time.
+        asset_key=key,
         check_name=name,
         passed=verdict.passed,
         severity=_SEVERITIES[verdict.severity],

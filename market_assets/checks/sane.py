@@ -17,12 +17,14 @@ import numpy as np
 from market_assets.calendars import US_PER_MINUTE, venue_calendar
 from market_assets.checks.movement import JUMP_LIMIT, LEVEL_LIMIT, STUCK_LIMIT, Kind, Movement, examine
 from market_assets.checks.verdict import OFFENDERS_TOLD, Markdown, Severity, Value, Verdict, offenders
-from market_assets.collection.sanity import split_by_sanity
+from market_assets.collection.sanity import sanity_reasons
 from market_assets.maths.arrays import instants_us
 from market_assets.maths.bars import session_of
 from market_assets.pictures import markdown_table, sparkline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
     from market_assets.checks.evidence import TickerEvidence
@@ -46,11 +48,10 @@ def evaluate_sanity(evidence: TickerEvidence) -> Verdict:
     levels, jumps, stuck = (moved.of_kind(kind) for kind in (Kind.LEVEL, Kind.JUMP, Kind.STUCK))
     held_back = [
         f"quarantined {interval} {start:%Y-%m-%dT%H:%MZ}: {reason}"
-        for interval, start, reason in evidence.quarantined[["interval", "bar_start", "reason"]].itertuples(index=False)
+        for interval, start, reason in _named(evidence.quarantined)
     ]
     stored_badly = [
-        f"stored {interval} {start:%Y-%m-%dT%H:%MZ}: {reason}"
-        for interval, start, reason in impossible[["interval", "bar_start", "reason"]].itertuples(index=False)
+        f"stored {interval} {start:%Y-%m-%dT%H:%MZ}: {reason}" for interval, start, reason in _named(impossible)
     ]
     worst = [*stored_badly, *held_back, *(str(one) for one in (*levels, *jumps, *stuck))]
     metadata: dict[str, Value] = {
@@ -82,24 +83,33 @@ def evaluate_sanity(evidence: TickerEvidence) -> Verdict:
 
 def _impossible(own: pd.DataFrame, evidence: TickerEvidence) -> pd.DataFrame:
     """Return the stored bars that the write should have held back, with a reason; normally none."""
-    ticker, calendar = evidence.ticker, venue_calendar(evidence.ticker.venue)
-    _, bad = split_by_sanity(own, ticker)
-    reason = bad["reason"].reindex(own.index).fillna("").to_numpy(dtype=object)
-    intraday = (own["interval"] != "1d").to_numpy()
-    start, end = instants_us(own["bar_start"]), instants_us(own["bar_end"])
+    calendar = venue_calendar(evidence.ticker.venue)
     table = calendar.sessions(calendar.first_day, calendar.last_day)
+    reason = sanity_reasons(own, evidence.ticker)
+    start, end = instants_us(own["bar_start"]), instants_us(own["bar_end"])
+    interval, source = own["interval"].to_numpy(dtype=object), own["source"].to_numpy(dtype=object)
     session = session_of(table, start)
     off_grid = (start % _QUARTER_HOUR_US != 0) | (session < 0) | (end > table.close_us[session])
+    doubled = np.zeros(len(own), dtype=np.bool_)
+    if len(set(zip(interval.tolist(), start.tolist(), strict=True))) < len(own):
+        doubled = own.duplicated(["interval", "bar_start"]).to_numpy()
     for wrong, why in (
-        (own.duplicated(["interval", "bar_start"]).to_numpy(), "doubled"),
-        (intraday & off_grid, "off_grid"),
-        ((end <= start), "ends_before_it_starts"),
-        ((own["source"] != evidence.source).to_numpy(), "another_source"),
+        (doubled, "doubled"),
+        ((interval != "1d") & off_grid, "off_grid"),
+        (end <= start, "ends_before_it_starts"),
+        (source != evidence.source, "another_source"),
     ):
         reason[np.asarray(wrong, dtype=np.bool_) & (reason == "")] = why
+    if not (reason != "").any():
+        return own.iloc[:0].assign(reason=[])
     found: pd.DataFrame = own.loc[reason != ""].copy()
     found["reason"] = reason[reason != ""]
     return found
+
+
+def _named(rows: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, str]]:
+    """Yield interval, start and reason of each row."""
+    return zip(rows["interval"].tolist(), rows["bar_start"].tolist(), rows["reason"].tolist(), strict=True)
 
 
 def _table(quarantined: pd.DataFrame, impossible: pd.DataFrame) -> str:
