@@ -46,7 +46,7 @@ VOLATILITY_RETURNS = 30
 #: sessions whose median close is the level
 LEVEL_SESSIONS = 20
 #: the 90 % quantile of absolute returns of a normal distribution, in standard deviations: unlike the standard
-#: deviation itself, it is not moved by two bad prices among thirty
+#: deviation itself, it is not moved by one bad price among thirty, which makes two bad returns
 _QUANTILE, _QUANTILE_IN_DEVIATIONS = 0.9, 1.6449
 #: a daily volatility below a basis point is a price that stands still, not a scale for the next move
 _LEAST_VOLATILITY = 1e-4
