@@ -7,7 +7,7 @@ import pytest
 
 from market_assets.checks.plausible import evaluate_indicator
 from market_assets.checks.verdict import Severity
-from market_assets.indicators import INDICATORS
+from market_assets.indicators import INDICATORS, Indicator
 from market_assets.indicators.registry import indicator_named
 
 RISK_ON = indicator_named("risk_on_ratio")
@@ -27,12 +27,11 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize("indicator", INDICATORS, ids=lambda one: one.name)
-def test_the_ends_of_its_range_are_plausible_and_a_hundredth_beyond_is_a_warning(indicator: object) -> None:
-    assert indicator in INDICATORS
-    low, high = indicator.plausible  # type: ignore[attr-defined]
-    assert evaluate_indicator(indicator, rows((low, None), (high, None))).passed  # type: ignore[arg-type]
+def test_the_ends_of_its_range_are_plausible_and_a_hundredth_beyond_is_a_warning(indicator: Indicator) -> None:
+    low, high = indicator.plausible
+    assert evaluate_indicator(indicator, rows((low, None), (high, None))).passed
     for beyond in (low - 0.01, high + 0.01):
-        verdict = evaluate_indicator(indicator, rows(((low + high) / 2, None), (beyond, None)))  # type: ignore[arg-type]
+        verdict = evaluate_indicator(indicator, rows(((low + high) / 2, None), (beyond, None)))
         assert (verdict.passed, verdict.severity) == (False, Severity.WARN)
         assert verdict.metadata["observed"] == 1
         assert str(verdict.metadata["worst_offenders"]) == f"2024-11-26T15:30Z: {beyond:.6g}"

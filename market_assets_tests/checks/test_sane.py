@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -205,7 +205,7 @@ def test_a_split_is_no_jump() -> None:
         ("off_grid", {"bar_start": pd.Timestamp("2024-11-26T15:07", tz="UTC")}),
     ],
 )
-def test_a_stored_bar_that_the_write_should_have_held_back_is_an_error(what: str, values: dict[str, object]) -> None:
+def test_a_stored_bar_that_the_write_should_have_held_back_is_an_error(what: str, values: dict[str, Any]) -> None:
     bars = market().copy()
     row = bars.index[between(bars, "15m", "2024-11-26T15:00", "2024-11-26T15:15")][0]
     for name, value in values.items():
