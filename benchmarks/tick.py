@@ -6,7 +6,7 @@ measured (`collect.py`, `unchecked.py`, `empty.py`, `reference/plain_tick.py`).
 The simulator runs as a third process with 100 ms latency and a clock that stands still on a Wednesday afternoon. Both
 programs load their look-back first; then a round runs each of them once, whole process against whole process, on a copy
 of its own loaded database, in turn which goes first. Their feature rows must agree to 1e-9. Ratios are of medians. Each
-round ends with the same tick without its asset checks: the difference is what they cost.
+round ends with the same tick without its asset checks: the difference of the smallest figures is what they cost.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Result:
     value: float
     unit: str
     limit: float | None = None
-    #: by program: seconds or MiB
+    #: by program: seconds or MiB; medians, unless the name says otherwise
     medians: dict[str, float] = field(default_factory=dict)
     runs: dict[str, list[float]] = field(default_factory=dict)
 
@@ -200,15 +200,17 @@ def measure(bench: Bench, rounds: int, began: float) -> list[Result]:
         results.append(Result(f"tick, {kind} time against the plain script", ratio, "x", RATIO_LIMIT, medians, runs))
     cpu = median(seconds(ours, "cpu"))
     bare = seconds(unchecked, "cpu")
+    # A difference of two medians would be mostly noise; what others do on the machine only ever adds.
+    least = {"ours": min(seconds(ours, "cpu")), "unchecked": min(bare)}
     peaks = {"ordinary tick": max(usage.peak_mib for usage in ours), "tick after all closes": late.peak_mib}
     return [
         *results,
         Result(
-            "all checks of a tick, part of its CPU time",
-            (cpu - median(bare)) / cpu,
+            "all checks of a tick, least CPU time",
+            1 - least["unchecked"] / least["ours"],
             "",
             CHECKS_LIMIT,
-            {"ours": cpu, "unchecked": median(bare)},
+            least,
             {"unchecked": bare},
         ),
         Result("tick, peak memory", max(peaks.values()), "MiB", TICK_MIB_LIMIT, peaks),

@@ -12,10 +12,11 @@ from typing import Any
 import dagster as dg
 
 from market_assets.assets.common import OWNERS, TICK_KEY
+from market_assets.checks.results import CheckEvent
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 
-Yielded = dg.Output[ScopedWrite] | dg.AssetCheckResult
+Yielded = dg.Output[ScopedWrite] | CheckEvent
 Compute = Callable[[dg.OpExecutionContext, CollectionSession], Iterator[Yielded]]
 
 
@@ -31,11 +32,11 @@ def fan_in_asset(
 ) -> dg.AssetsDefinition:
     """Return a graph asset over one op, ordered after `upstream` but skipped by none of it.
 
-    `compute` yields the output and a result of each of `checks`.
+    `compute` yields the output and what each of `checks` has found.
     """
     name = key.path[-1]
-    # Dagster's own names: a graph has an output for each check, and Nothing travels through it.
-    check_outputs = [f"{key.to_python_identifier()}_{check.name}" for check in checks]
+    # A graph has an output for each check, and Nothing travels through it.
+    check_outputs = [check.get_python_identifier() for check in checks]
 
     @dg.op(
         name=f"compute_{name}",

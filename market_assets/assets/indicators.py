@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from market_assets.assets.common import OWNERS, Metadata, column_schema, indicator_key, preview, ticker_key
-from market_assets.checks.results import indicator_check_results, indicator_check_specs
+from market_assets.checks.results import CheckEvent, indicator_check_results, indicator_check_specs
 from market_assets.collection.build import build_indicator
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
@@ -56,7 +56,7 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
     )
     def _indicator(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession], **logs: TickerLog
-    ) -> Iterator[dg.Output[ScopedWrite] | dg.AssetCheckResult]:
+    ) -> Iterator[dg.Output[ScopedWrite] | CheckEvent]:
         days = days_of(context)
         write = build_indicator(
             indicator,

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, ticker_key
-from market_assets.checks.results import ticker_check_results, ticker_check_specs
+from market_assets.checks.results import CheckEvent, ticker_check_results, ticker_check_specs
 from market_assets.collection.session import CollectionSession, TickerOutcome
+from market_assets.collection.write import ScopedWrite
 from market_assets.partitions import days_of
 from market_assets.pictures import sparkline
 from market_assets.universe import Ticker
@@ -61,7 +62,7 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
     )
     def _ticker(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]
-    ) -> Iterator[dg.Output[object] | dg.AssetCheckResult]:
+    ) -> Iterator[dg.Output[ScopedWrite] | CheckEvent]:
         features_follow = FEATURES_KEY in _selected_keys(context)
         if features_follow:
             collection.expect_features()

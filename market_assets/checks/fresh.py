@@ -41,7 +41,6 @@ def evaluate_freshness(evidence: TickerEvidence) -> Verdict:
     metadata: dict[str, Value] = {
         "threshold": limits.warn,
         "threshold_error": limits.null,
-        "unit": "open-market minutes since the next bar should have been available",
         "venue": "open" if bool(calendar.is_open(now_us)[0]) else "closed",
     }
     if row < 0:

@@ -59,9 +59,11 @@ def evaluate_sanity(evidence: TickerEvidence) -> Verdict:
         "threshold": 0,
         "worst_offenders": offenders(worst),
         "bars_judged": moved.bars,
-        "largest_jump": f"{moved.largest_jump:.2f} of {JUMP_LIMIT:g} own daily volatilities",
-        "furthest_level": f"{moved.largest_level:.3g} of {LEVEL_LIMIT:g} times the median close",
-        "longest_standstill": f"{moved.longest_stuck:.0f} of {STUCK_LIMIT:.0f} open-market minutes",
+        "extremes": (
+            f"jump {moved.largest_jump:.2f} of {JUMP_LIMIT:g} own daily volatilities, "
+            f"level {moved.largest_level:.3g} of {LEVEL_LIMIT:g} times the median close, "
+            f"standstill {moved.longest_stuck:.0f} of {STUCK_LIMIT:.0f} open-market minutes"
+        ),
     }
     metadata |= {f"quarantined/{reason}": count for reason, count in sorted(reasons.items())}
     if moved.without_past:

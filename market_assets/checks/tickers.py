@@ -45,8 +45,8 @@ TICKER_CHECKS = (
     TickerCheck(FETCHED_CHECK, "The fetch of this run succeeded, after its retries.", _fetch),
     TickerCheck(
         FRESH_CHECK,
-        "The last stored bar is young, in open-market minutes of the venue: a weekend is never stale, a half day never "
-        "late. Judged by runs for the current day.",
+        "The last stored bar is young, in open-market minutes since the next one should have been available: a weekend "
+        "is never stale, a half day never late. Judged by runs for the current day.",
         _stored(evaluate_freshness),
     ),
     TickerCheck(

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pytest
 
-from market_assets.checks.results import check_result
+from market_assets.checks.results import check_events
 from market_assets.checks.verdict import Markdown, Severity, Verdict, offenders
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 KEY = dg.AssetKey(["ticker", "QQQ"])
+
+
+def evaluated(evaluate: Callable[[], Verdict]) -> dg.AssetCheckEvaluation:
+    """Return the evaluation of a check; it comes behind the output that stands for it in the step."""
+    output, evaluation = check_events(KEY, "a_check", evaluate)
+    assert isinstance(output, dg.Output)
+    assert output.output_name == "ticker__QQQ_a_check"
+    assert isinstance(evaluation, dg.AssetCheckEvaluation)
+    assert (evaluation.asset_key, evaluation.check_name) == (KEY, "a_check")
+    return evaluation
 
 
 @pytest.mark.parametrize(
@@ -21,7 +35,7 @@ def test_a_verdict_keeps_its_severity_and_its_metadata(severity: Severity, expec
     verdict = Verdict(
         passed=False, severity=severity, description="so", metadata={"observed": 1, "table": Markdown("| a |")}
     )
-    result = check_result(KEY, "a_check", lambda: verdict)
+    result = evaluated(lambda: verdict)
     assert (result.passed, result.severity, result.description) == (False, expected, "so")
     assert result.metadata == {
         "observed": dg.MetadataValue.int(1),
@@ -31,7 +45,7 @@ def test_a_verdict_keeps_its_severity_and_its_metadata(severity: Severity, expec
 
 
 def test_a_check_that_was_not_judged_passes_as_a_warning_and_says_so() -> None:
-    result = check_result(KEY, "a_check", lambda: Verdict.not_judged("nothing there"))
+    result = evaluated(lambda: Verdict.not_judged("nothing there"))
     assert result.passed
     assert result.severity is dg.AssetCheckSeverity.WARN
     assert result.description == "not judged: nothing there"
@@ -43,7 +57,7 @@ def test_a_check_that_raises_has_failed_loudly_and_stops_nothing(caplog: pytest.
         raise ZeroDivisionError("no")
 
     with caplog.at_level(logging.ERROR):
-        result = check_result(KEY, "a_check", broken)
+        result = evaluated(broken)
     assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert result.description == "could not be evaluated: ZeroDivisionError: no"
     assert result.metadata["judged"] == dg.MetadataValue.bool(False)
@@ -55,7 +69,7 @@ def test_a_run_that_is_to_stop_is_not_held_up_by_a_check() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check_result(KEY, "a_check", stopped)
+        list(check_events(KEY, "a_check", stopped))
 
 
 def test_offenders_are_few_and_counted() -> None:
