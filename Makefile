@@ -12,7 +12,7 @@ LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-e
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --compile --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui lint types unit integration bench lock clean
+.PHONY: help run test ui lint types unit integration torture bench lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,10 +53,13 @@ types: $(STAMPS)/test  ## Type checker
 	@$(BIN)/mypy --no-error-summary
 
 unit: $(STAMPS)/test  ## Unit tests: no server but the project's own simulator
-	@$(BIN)/pytest -q -n 2 -m "not integration"
+	@$(BIN)/pytest -q -n 2 -m "not integration and not torture"
 
 integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB where it is installed)
-	@$(BIN)/pytest -q -n 2 -m integration
+	@$(BIN)/pytest -q -n 2 -m "integration and not torture"
+
+torture: $(STAMPS)/test  ## Kill collections and let them cross, on every database (minutes)
+	@$(BIN)/pytest -q -m torture
 
 bench: $(STAMPS)/test  ## Cost of a tick beside a plain script, of a training set beside merge_asof
 	@$(BIN)/python -m benchmarks.tick
@@ -66,5 +69,5 @@ clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 lock:  ## Compile the two lock files from pyproject.toml (needs uv)
-	uv pip compile $(LOCK_FLAGS) --extra parquet --extra test pyproject.toml -o requirements-test.txt
+	uv pip compile $(LOCK_FLAGS) --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
 	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt pyproject.toml -o requirements.txt

@@ -20,7 +20,7 @@ from market_assets.automation.jobs import COLLECT_JOB
 from market_assets.checks import results as check_results
 from market_assets.checks.verdict import Verdict
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import TickerOutcome
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.write import ScopedWrite
 from market_assets.definitions import build_definitions
 from market_assets.run import ensure_dagster_home
@@ -45,7 +45,7 @@ class EmptySession:
         """Stand at `now`."""
         self.settings = settings
         self.now = now
-        self.store = mock.Mock()
+        self.store = mock.MagicMock()
 
     def collect(self, ticker: Ticker, *_: object) -> TickerOutcome:
         """Return an outcome without a bar."""
@@ -54,6 +54,10 @@ class EmptySession:
     def nothing(self, *_: object) -> ScopedWrite:
         """Return a write without a row."""
         return ScopedWrite((Replacement(ML_FEATURES, pd.DataFrame()),), (), self.now)
+
+    def recent_correlations(self, *_: object) -> pd.DataFrame:
+        """Return no row."""
+        return pd.DataFrame()
 
     def ignore(self, *_: object) -> None:
         """Take note of nothing."""
@@ -73,8 +77,9 @@ class EmptyIOManager(dg.IOManager):
         """Load nothing."""
 
 
-def _no_indicator(*_: object, **options: Any) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
-    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), options["read_as_of"])
+def _no_indicator(*arguments: Any, **_: object) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
+    now = arguments[3]
+    return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), now)
 
 
 def _no_judgement(key: dg.AssetKey, name: str, _evaluate: object) -> Iterator[check_results.CheckEvent]:

@@ -1,24 +1,30 @@
 """A training set of a million rows beside `merge_asof` on ready-made frames: `python -m benchmarks.training_set`.
 
-Belongs here: making the log, the rounds, the limits and the table. Does not belong here: the client.
+Belongs here: the rounds, the limits and the table. Does not belong here: the client, making the log.
 
-The log is a year of half-hourly rows of every feature. `merge_asof` gets the entities sorted and the features in one
-frame, in memory; the client gets the entities and a database. Its first call reads the log, later ones over the same
-rows do not (the log up to a watermark never changes): both are shown, and the limit is on the later ones. The two
-results must be equal to the bit. Times are medians of rounds in turns, after one that warms up both. Memory is the peak
-of what Python and numpy allocate, in bytes per byte of the result.
+`merge_asof` gets the entities sorted and the features in one frame, in memory. The client gets the entities and a
+database: a year of half-hourly rows of every feature. Its first call reads the log, later ones over the same rows do
+not (the log up to a watermark never changes). The results of both must be equal to the bit. Times are medians of rounds
+in turns, after one that warms up both.
+
+* in order, in any order: `merge_asof` takes sorted entities only. Entities in any order it gets sorted, for nothing.
+* with correlations: those of each symbol too; `merge_asof` joins a second ready-made frame, by symbol.
+* first call: beside `read_sql` of the same table and columns with a `merge_asof` after it, and, for information, beside
+  `merge_asof` on ready-made frames alone.
+* memory: the peak of what Python and numpy allocate, and what the process grows by, in bytes per byte of the result.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -26,22 +32,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from benchmarks.training_log import END, START, make_log, ready_correlations, ready_rows
 from market_assets import FeatureStore
-from market_assets.clock import ManualClock
-from market_assets.columns import feature_columns
-from market_assets.store import Replacement, Store
-from market_assets.store.tables import ML_FEATURES
+from market_assets.calendars import to_us
+from market_assets.columns import CORRELATION_COLUMNS, feature_columns
+from market_assets.maths.arrays import utc_index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    Call = Callable[[], object]
 
 RESULTS = Path(__file__).parent / "training_set.json"
-START, DAYS = datetime(2025, 1, 1, tzinfo=UTC), 365
 ENTITIES = 1_000_000
-ROUNDS = 5
+ROUNDS = 7
 
 RATIO_LIMIT = 1.5
 MEMORY_LIMIT = 2.0
+_STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +61,127 @@ class Result:
     unit: str
     limit: float | None = None
 
-
-def make_log(path: Path) -> None:
-    """Write a year of feature rows: each day in one write, backfilled, with gaps."""
-    clock = ManualClock(START)
-    store = Store.connect(f"sqlite:///{path}", clock=clock)
-    store.migrate()
-    rng = np.random.default_rng(2025)
-    names = feature_columns()
-    levels = 100.0 * np.exp(rng.normal(0.0, 0.001, (DAYS * 48, len(names))).cumsum(axis=0))
-    levels[rng.random(levels.shape) < 0.02] = np.nan
-    clock.set(START + timedelta(days=DAYS + 1))
-    for day in range(DAYS):
-        begin = START + timedelta(days=day)
-        times = pd.date_range(begin, periods=48, freq="30min", unit="us")
-        frame = pd.DataFrame(levels[day * 48 : (day + 1) * 48], columns=list(names))
-        frame.insert(0, "observed_at", times)
-        frame["feature_count"], frame["core_count"] = len(names), 43
-        frame = frame.assign(reasons="{}", ages="{}", resolution="{}", basis="{}", feature_version="1")
-        frame = frame.assign(origin="backfill", read_as_of=times)
-        scope = ML_FEATURES.scope("", begin.date())
-        store.replace([Replacement(ML_FEATURES, frame)], scopes=[scope], fetched_at=clock.now())
-    store.close()
+    @property
+    def is_broken(self) -> bool:
+        """Whether the limit is missed."""
+        return self.limit is not None and self.value > self.limit
 
 
 def make_entities(count: int) -> pd.DataFrame:
-    """Return entities in the order of their times, as `merge_asof` asks."""
+    """Return entities of two symbols with a label, anywhere in the year, in no order."""
     rng = np.random.default_rng(7)
-    span = DAYS * 86_400_000_000
-    times = np.sort(rng.integers(0, span, count)) + int(START.timestamp()) * 1_000_000
-    stamps = pd.DatetimeIndex(times.view("datetime64[us]")).tz_localize("UTC")
-    return pd.DataFrame({"timestamp": stamps, "symbol": rng.choice(["BTC", "ETH"], count), "label": rng.random(count)})
+    times = utc_index(rng.integers(to_us(START), to_us(END), count))
+    return pd.DataFrame({"timestamp": times, "symbol": rng.choice(["BTC", "ETH"], count), "label": rng.random(count)})
 
 
-def timed(function: Callable[[], pd.DataFrame]) -> float:
+def timed(function: Call) -> float:
     """Return the seconds a call takes; its result is let go of."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
-def peak(function: Callable[[], pd.DataFrame]) -> float:
+class Contest:
+    """The calls that are compared."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        """Open the database and make the frames ready."""
+        self.url = f"sqlite:///{path}"
+        self.path = path
+        self.client = FeatureStore(self.url)
+        self.rows = ready_rows(self.client)
+        self.correlations = ready_correlations(path, self.client)
+        self.any_order = make_entities(count)
+        self.in_order = self.any_order.sort_values("timestamp", ignore_index=True)
+        self.names = [*feature_columns(), *CORRELATION_COLUMNS]
+
+    def plain(self) -> pd.DataFrame:
+        """Join the features with pandas."""
+        return pd.merge_asof(self.in_order, self.rows, on="timestamp")
+
+    def plain_sorting(self) -> pd.DataFrame:
+        """Join them to entities in any order, which are sorted before and brought back to their order after."""
+        asked = self.any_order.reset_index().sort_values("timestamp")
+        return pd.merge_asof(asked, self.rows, on="timestamp").sort_values("index")
+
+    def plain_with_correlations(self) -> pd.DataFrame:
+        """Join features, then correlations."""
+        return pd.merge_asof(self.plain(), self.correlations, on="timestamp", by="symbol")
+
+    def plain_reading(self) -> pd.DataFrame:
+        """Read the rows with pandas, then join them."""
+        names = ", ".join(feature_columns())
+        query = f"SELECT observed_at AS timestamp, {names} FROM ml_features ORDER BY observed_at"  # noqa: S608
+        connection = sqlite3.connect(self.path)
+        rows = pd.read_sql(query, connection)
+        connection.close()
+        rows["timestamp"] = pd.to_datetime(rows["timestamp"], unit="us", utc=True).astype("datetime64[us, UTC]")
+        return pd.merge_asof(self.in_order, rows, on="timestamp")
+
+    def first_call(self) -> float:
+        """Return the seconds that the first call of a new client takes."""
+        with FeatureStore(self.url) as fresh:
+            return timed(lambda: fresh.training_set(self.in_order))
+
+    def check(self) -> None:
+        """Fail unless both give the same bits."""
+        expected = self.plain_with_correlations()
+        frame = self.client.training_set(self.in_order, features=self.names)
+        np.testing.assert_array_equal(frame[self.names].to_numpy(), expected[self.names].to_numpy())
+        del frame, expected
+        names, expected = list(feature_columns()), self.plain_sorting()
+        frame = self.client.training_set(self.any_order)
+        np.testing.assert_array_equal(frame[names].to_numpy(), expected[names].to_numpy())
+
+    def times(self, rounds: int) -> list[Result]:
+        """Run all calls in turns and return their times and ratios."""
+        client = self.client
+        calls: dict[str, Call] = {
+            "plain": self.plain,
+            "in order": lambda: client.training_set(self.in_order),
+            "any order": lambda: client.training_set(self.any_order),
+            "plain sorting": self.plain_sorting,
+            "plain correlations": self.plain_with_correlations,
+            "correlations": lambda: client.training_set(self.in_order, features=self.names),
+            "plain reading": self.plain_reading,
+        }
+        taken: dict[str, list[float]] = {name: [] for name in (*calls, "first call")}
+        for _ in range(rounds):
+            for name, call in calls.items():
+                taken[name].append(timed(call))
+            taken["first call"].append(self.first_call())
+        took = {name: median(times) for name, times in taken.items()}
+
+        def ratio(name: str, one: str, two: str, limit: float | None = None) -> Result:
+            return Result(name, took[one] / took[two], "", limit)
+
+        return [
+            Result("merge_asof on ready-made frames", took["plain"], "s"),
+            Result("training_set, entities in order", took["in order"], "s"),
+            ratio("  ratio", "in order", "plain", RATIO_LIMIT),
+            Result("training_set, entities in any order", took["any order"], "s"),
+            ratio("  ratio", "any order", "plain", RATIO_LIMIT),
+            ratio("  ratio if merge_asof must sort, too", "any order", "plain sorting"),
+            Result("merge_asof twice, with correlations", took["plain correlations"], "s"),
+            Result("training_set with correlations", took["correlations"], "s"),
+            ratio("  ratio", "correlations", "plain correlations", RATIO_LIMIT),
+            Result("read_sql and merge_asof", took["plain reading"], "s"),
+            Result("training_set, first call", took["first call"], "s"),
+            ratio("  ratio", "first call", "plain reading", RATIO_LIMIT),
+            ratio("  ratio to merge_asof on ready-made frames", "first call", "plain"),
+        ]
+
+    def memory(self) -> list[Result]:
+        """Return the peak of allocations of a first and of a later call."""
+        with FeatureStore(self.url) as fresh:
+            peaks = [_peak(lambda: fresh.training_set(self.any_order)) for _ in range(2)]
+        return [
+            Result(f"peak of allocations, {name} call", peak, "x", MEMORY_LIMIT)
+            for name, peak in zip(("first", "later"), peaks, strict=True)
+        ]
+
+
+def _peak(function: Callable[[], pd.DataFrame]) -> float:
     """Return the peak of allocated memory during a call, in bytes per byte of the result."""
     tracemalloc.start()
     frame = function()
@@ -102,42 +190,36 @@ def peak(function: Callable[[], pd.DataFrame]) -> float:
     return most / float(frame.memory_usage(index=False).sum())
 
 
-def measure(path: Path, count: int, rounds: int) -> list[Result]:
-    """Run both in turns and return the table."""
+def growth_in_a_process_of_its_own(path: Path, count: int) -> list[Result]:
+    """Return by how much a process grows at most during its first training set; nothing where no /proc tells it."""
+    if not _STATUS.exists():
+        return []
+    arguments = [sys.executable, "-m", "benchmarks.training_set", "--growth", str(path), "--entities", str(count)]
+    told = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    return [Result("growth of a process, first call", float(told), "x", MEMORY_LIMIT)]
+
+
+def growth(path: Path, count: int) -> float:
+    """Return the growth of this process during its first training set, in bytes per byte of the result."""
     entities = make_entities(count)
-    url = f"sqlite:///{path}"
-    client = FeatureStore(url)
-    delay = pd.Timedelta(minutes=1) + client.tick_latency
-    ready = client.history(basis="at_T")[["observed_at", *feature_columns()]]
-    ready["observed_at"] += delay
+    with FeatureStore(f"sqlite:///{path}") as client:
+        before = _resident("VmRSS")
+        frame = client.training_set(entities)
+        return (_resident("VmHWM") - before) / float(frame.memory_usage(index=False).sum())
 
-    def plain() -> pd.DataFrame:
-        return pd.merge_asof(entities, ready, left_on="timestamp", right_on="observed_at")
 
-    def ours() -> pd.DataFrame:
-        return client.training_set(entities)
+def _resident(name: str) -> int:
+    """Return the resident set, or its peak, in bytes."""
+    line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
-    expected, frame = plain(), ours()
-    for name in feature_columns():
-        np.testing.assert_array_equal(frame[name].to_numpy(), expected[name].to_numpy())
-    del expected, frame
-    plains, firsts, laters = [], [], []
-    for _ in range(rounds):
-        plains.append(timed(plain))
-        laters.append(timed(ours))
-        fresh = FeatureStore(url)
-        firsts.append(timed(lambda fresh=fresh: fresh.training_set(entities)))  # type: ignore[misc]
-        fresh.close()
-    memory = peak(ours)
-    client.close()
-    return [
-        Result("merge_asof on ready-made frames", median(plains), "s"),
-        Result("training_set, the log in memory", median(laters), "s"),
-        Result("training_set, first call, the log read", median(firsts), "s"),
-        Result("ratio", median(laters) / median(plains), "", RATIO_LIMIT),
-        Result("ratio of the first call", median(firsts) / median(plains), ""),
-        Result("peak memory per byte of the result", memory, "", MEMORY_LIMIT),
-    ]
+
+def show(results: Sequence[Result], count: int, rows: int) -> None:
+    """Print the table."""
+    print(f"{count:,} entities, {rows:,} feature rows, {len(feature_columns())} features")
+    for result in results:
+        limit = "" if result.limit is None else f"   limit {result.limit:g}{'  BROKEN' if result.is_broken else ''}"
+        print(f"  {result.name:<44}{result.value:8.3f} {result.unit:<1}{limit}")
 
 
 def main() -> int:
@@ -145,18 +227,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--entities", type=int, default=ENTITIES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--growth", type=Path, metavar="DATABASE", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.growth is not None:
+        print(growth(options.growth, options.entities))
+        return 0
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "market.db"
         make_log(path)
-        results = measure(path, options.entities, options.rounds)
-    broken = [result for result in results if result.limit is not None and result.value > result.limit]
-    print(f"{options.entities:,} entities, {DAYS * 48:,} feature rows, {len(feature_columns())} features")
-    for result in results:
-        limit = "" if result.limit is None else f"   limit {result.limit:g}{'  BROKEN' if result in broken else ''}"
-        print(f"  {result.name:<42}{result.value:8.3f} {result.unit}{limit}")
+        grown = growth_in_a_process_of_its_own(path, options.entities)
+        contest = Contest(path, options.entities)
+        contest.check()
+        results = contest.times(options.rounds) + contest.memory() + grown
+        contest.client.close()
+    show(results, options.entities, len(contest.rows))
     RESULTS.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n", encoding="utf-8")
-    return 1 if broken else 0
+    return 1 if any(result.is_broken for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ computed: closes that became known later (approximate ones of FX and of crypto) 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from market_assets.maths.arrays import FloatArray, IntArray
+    from market_assets.maths.arrays import BoolArray, FloatArray, IntArray
     from market_assets.metrics import TickerLog
 
 #: windows, in sessions of the ticker
@@ -79,7 +79,7 @@ def session_correlations(
             continue
         # From the first return of the first window on; it also needs the close before it.
         first, stop = max(int(wanted[0]) + 1 - max(sessions), 1), int(wanted[-1]) + 1
-        x, x_known_us = _returns_between(crypto, closes.table.close_us[first - 1 : stop])
+        x, x_known_us, _ = crypto_returns(crypto, closes.table.close_us[first - 1 : stop])
         y, y_known_us = closes.log_return[first:stop], closes.return_known_us[first:stop]
         known_us = np.where(np.isnan(x) | np.isnan(y), NEVER_US, np.maximum(x_known_us, y_known_us))
         for window in sessions:
@@ -93,20 +93,29 @@ def session_correlations(
     return pd.DataFrame(rows, columns=list(CORRELATION_FRAME_COLUMNS))
 
 
-def _returns_between(crypto: TickerSeries, close_us: IntArray) -> tuple[FloatArray, IntArray]:
-    """Return crypto's log return into each instant but the first from the one before, and when it is known.
+class CryptoReturns(NamedTuple):
+    """One entry per step between two consecutive instants."""
 
-    NaN where a sample is missing.
-    """
+    #: log return; NaN where a sample is missing
+    value: FloatArray
+    #: when it is known, microseconds UTC
+    known_us: IntArray
+    #: whether the UTC-daily closes after the instants stand in for samples at them
+    is_daily: BoolArray
+
+
+def crypto_returns(crypto: TickerSeries, close_us: IntArray) -> CryptoReturns:
+    """Return crypto's return into each of the instants `close_us` but the first from the one before."""
     # A bar of a day is followed by quarter hours: two hours after midnight it is too stale to be a sample.
-    sampled = crypto.at(close_us, _SAMPLE_LIMITS).price.value
+    sampled = crypto.price_at(close_us, _SAMPLE_LIMITS).value
     growth = sampled[1:] / sampled[:-1]
     days = crypto.closes
     day = np.searchsorted(days.complete_us, close_us, side="left")
     daily = days.close[day] * days.basis[day]
     known = np.maximum(days.known_us[day[1:]], days.known_us[day[:-1]])
     is_daily = np.isnan(growth)
-    return (
+    return CryptoReturns(
         map_floats(math.log, np.where(is_daily, daily[1:] / daily[:-1], growth)),
         np.where(is_daily, known, close_us[1:]),
+        is_daily,
     )

@@ -14,6 +14,7 @@ import dagster as dg
 from market_assets.assets.registry import build_assets
 from market_assets.automation.jobs import build_jobs
 from market_assets.automation.schedules import build_schedules
+from market_assets.checks.correlation import build_correlation_check
 from market_assets.checks.lookahead import build_lookahead_check
 from market_assets.checks.replayed import build_replay_check
 from market_assets.clock import Clock, SystemClock
@@ -56,6 +57,7 @@ def build_definitions(
             asset_checks=[
                 build_lookahead_check(universe, indicators, clock),
                 build_replay_check(universe, indicators, clock),
+                build_correlation_check(universe, settings.high_correlation_threshold, clock),
             ],
             jobs=build_jobs(),
             schedules=build_schedules(settings),

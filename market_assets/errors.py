@@ -148,5 +148,9 @@ class MissingExtraError(MarketAssetsError, ImportError):
     """An optional package is not installed; the message names the extra."""
 
 
+class CorrelationInputError(MarketAssetsError, ValueError):
+    """Prices or options from which no correlation can be computed; the message names field, value and remedy."""
+
+
 class ReceiptError(MarketAssetsError):
     """A receipt cannot be written or read."""

@@ -8,20 +8,29 @@ window bounds and wipes a partition on an empty frame.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from market_assets.clock import ensure_utc
 from market_assets.collection.build import read_ticker_log
 from market_assets.collection.write import ScopedWrite
+from market_assets.store.tables import CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES, ML_FEATURES, ML_INDICATORS
 from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from market_assets.metrics import TickerLog
     from market_assets.store import Store, WriteReport
 
-#: first element of the key of every ticker asset
-TICKER_PREFIX = "ticker"
+#: first element of the key of every ticker asset, and of every indicator
+TICKER_PREFIX, INDICATOR_PREFIX = "ticker", "indicator"
+#: tables of the other assets, by key
+_TABLES = {table.name: table for table in (ML_FEATURES, CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES)}
+#: input metadata that says as of when an input is read
+AS_OF = "market_assets/as_of"
 
 
 class VersionedIOManager(dg.IOManager):
@@ -49,20 +58,48 @@ class VersionedIOManager(dg.IOManager):
         report = self._store.replace(
             obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept
         )
-        context.add_output_metadata(_report_metadata(report, obj))
+        metadata = _report_metadata(report, obj)
+        if obj.after is not None:
+            metadata |= obj.after()
+        context.add_output_metadata(metadata)
         for refused in report.refused:
             context.log.warning("kept the stored rows of %s: %s", refused.scope, refused.reason)
 
-    def load_input(self, context: dg.InputContext) -> TickerLog:
-        """Return the bars and corporate actions of the upstream ticker in the mapped window."""
+    def load_input(self, context: dg.InputContext) -> TickerLog | pd.DataFrame:
+        """Return what is stored of the upstream asset in the mapped window: of a ticker a TickerLog, else its rows.
+
+        As of now, or as of the instant in the input's definition metadata (`AS_OF`, ISO 8601 with a zone), which
+        `defs.get_asset_value_loader().load_asset_value(...)` takes as `input_definition_metadata`.
+
+        Raises:
+            ValueError: the instant is none.
+            NaiveTimestampError: it has no time zone.
+        """
+        as_of = _as_of(context)
         key = context.asset_key.path
-        if len(key) != 2 or key[0] != TICKER_PREFIX:  # noqa: PLR2004 - prefix and name
-            raise TypeError(
-                f"{context.asset_key.to_user_string()} is not loaded as an input; read the store in one query"
-            )
         window = context.asset_partitions_time_window
-        with self._store.snapshot() as snapshot:
-            return read_ticker_log(snapshot, self._universe[key[1]], window.start, window.end)
+        with self._store.snapshot(as_of) as snapshot:
+            if len(key) == 2 and key[0] == TICKER_PREFIX:  # noqa: PLR2004 - prefix and name
+                return read_ticker_log(snapshot, self._universe[key[1]], window.start, window.end)
+            if len(key) == 2 and key[0] == INDICATOR_PREFIX:  # noqa: PLR2004 - likewise
+                return snapshot.read(ML_INDICATORS, start=window.start, end=window.end, series=[key[1]])
+            table = _TABLES.get("/".join(key))
+            if table is None:
+                raise TypeError(f"{context.asset_key.to_user_string()} has no rows to load")
+            bounds = (window.start.date(), window.end.date()) if table.time_is_date else (window.start, window.end)
+            return snapshot.read(table, start=bounds[0], end=bounds[1])
+
+
+def _as_of(context: dg.InputContext) -> datetime | None:
+    stated = (context.definition_metadata or {}).get(AS_OF)
+    if stated is None:
+        return None
+    value = getattr(stated, "value", stated)
+    try:
+        instant = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{AS_OF}={value}: is no instant; write e.g. 2026-01-02T15:00Z") from None
+    return ensure_utc(instant, AS_OF)
 
 
 def _report_metadata(report: WriteReport, written: ScopedWrite) -> dict[str, Any]:

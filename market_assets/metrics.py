@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from market_assets.calendars import SessionTable, VenueCalendar
     from market_assets.maths.arrays import BoolArray, FloatArray, IntArray, TextArray
+    from market_assets.maths.bars import ChosenBars
     from market_assets.universe import Ticker
 
 #: daily returns in a volatility
@@ -155,16 +156,9 @@ class TickerSeries:
     def at(self, at_us: IntArray, limits: StalenessLimits) -> TickerMetrics:
         """Compute the metrics at each T; the T may stand in any order."""
         closes, bars = self.closes, self.prices.bars
-        chosen = self.prices.choose(at_us)
-        has = chosen.row >= 0
-        session = take(bars.session, chosen.row, -1)
-        stored, basis = take(bars.close, chosen.row, np.nan), take(bars.basis, chosen.row, np.nan)
+        chosen, session, stored, basis, price = self._priced(at_us, limits)
+        has, fresh = chosen.row >= 0, price.fresh
         too_old = chosen.stale_minutes > limits.null
-        fresh = chosen.stale_minutes <= limits.warn
-
-        reasons = np.where(says_nothing(chosen.reason) & too_old, STALE, chosen.reason)
-        in_force = closes.splits.in_force(closes.table.label[session], at_us)
-        price = Quantity.of(rescale(stored, basis, in_force), reasons, fresh, otherwise=BAD_ACTION)
 
         before = closes.on_basis(np.where(has, session - 1, -1), at_us, session, basis)
         dividend = rescale(closes.dividend[session], closes.dividend_basis[session], basis)
@@ -203,6 +197,22 @@ class TickerSeries:
             splits_in_force=closes.splits.count_in_force(at_us),
         )
 
+    def price_at(self, at_us: IntArray, limits: StalenessLimits) -> Quantity:
+        """Return the price alone at each T, as `at` has it."""
+        return self._priced(at_us, limits).price
+
+    def _priced(self, at_us: IntArray, limits: StalenessLimits) -> _Priced:
+        bars = self.prices.bars
+        chosen = self.prices.choose(at_us)
+        session = take(bars.session, chosen.row, -1)
+        stored, basis = take(bars.close, chosen.row, np.nan), take(bars.basis, chosen.row, np.nan)
+        too_old = chosen.stale_minutes > limits.null
+        fresh = chosen.stale_minutes <= limits.warn
+        reasons = np.where(says_nothing(chosen.reason) & too_old, STALE, chosen.reason)
+        in_force = self.closes.splits.in_force(self.closes.table.label[session], at_us)
+        price = Quantity.of(rescale(stored, basis, in_force), reasons, fresh, otherwise=BAD_ACTION)
+        return _Priced(chosen, session, stored, basis, price)
+
     def _volatility(self, at_us: IntArray) -> tuple[Quantity, list[frozenset[int]]]:
         """Return the volatility, and the origins of the closes it stands on, at each T."""
         instants, position = stretches(self.closes.events_us(), at_us)
@@ -224,6 +234,17 @@ class TickerSeries:
         if len(returns) < required_pairs(VOLATILITY_RETURNS):
             return _Window(np.nan, f"{len(returns)}_of_{VOLATILITY_RETURNS}_returns", fresh, origins)
         return _Window(100.0 * sample_stdev(returns), None, fresh, origins)
+
+
+class _Priced(NamedTuple):
+    """The bars that give the price, and the price."""
+
+    chosen: ChosenBars
+    session: IntArray
+    #: close and basis of the bar, as stored
+    stored: FloatArray
+    basis: FloatArray
+    price: Quantity
 
 
 class _Window(NamedTuple):

@@ -65,7 +65,8 @@ def build_resources(
     @dg.resource(description="The market database.")
     def store_resource(_context: dg.InitResourceContext) -> Iterator[Store]:
         if store is not None:
-            yield store
+            # Of this run alone: its collection fences it.
+            yield store.over_the_same_connections()
             return
         opened = open_store(settings, universe=universe, indicators=indicators)
         try:
@@ -104,7 +105,7 @@ def build_resources(
                 has_failed=lambda: _a_step_raised(context.instance, run_id),
             )
             stop.on_request(session.close)
-            with session.recorded(days_of_tags(tags, session.now)):
+            with held.fenced_by(lock), session.recorded(days_of_tags(tags, session.now)):
                 yield session
         finally:
             lock.release()

@@ -52,6 +52,8 @@ class Ticker:
     documented_crypto_correlation: float | None = None
     #: prices outside of this open interval are quarantined
     band: tuple[float, float] | None = None
+    #: a quarter of an hour may pass without a trade: silence does not show that the feed is late
+    thinly_traded: bool = False
 
     @property
     def is_feature(self) -> bool:
@@ -79,8 +81,19 @@ class Ticker:
         return f"ml_{self.name.lower()}"
 
 
-def _etf(name: str, category: Category, description: str, correlation: float | None = None) -> Ticker:
-    return Ticker(name, name, category, "XNYS", "USD", description, documented_crypto_correlation=correlation)
+def _etf(
+    name: str, category: Category, description: str, correlation: float | None = None, *, thinly_traded: bool = False
+) -> Ticker:
+    return Ticker(
+        name,
+        name,
+        category,
+        "XNYS",
+        "USD",
+        description,
+        documented_crypto_correlation=correlation,
+        thinly_traded=thinly_traded,
+    )
 
 
 class Universe:
@@ -134,8 +147,8 @@ UNIVERSE = Universe(
         _etf("SPY", Category.EQUITY_INDICES, "S&P 500 ETF"),
         _etf("IWM", Category.EQUITY_INDICES, "Russell 2000 ETF (small caps)"),
         _etf("ARKK", Category.INNOVATION_ETFS, "ARK Innovation ETF", 0.80),
-        _etf("ARKQ", Category.INNOVATION_ETFS, "ARK Autonomous Technology & Robotics ETF"),
-        _etf("ARKG", Category.INNOVATION_ETFS, "ARK Genomic Revolution ETF"),
+        _etf("ARKQ", Category.INNOVATION_ETFS, "ARK Autonomous Technology & Robotics ETF", thinly_traded=True),
+        _etf("ARKG", Category.INNOVATION_ETFS, "ARK Genomic Revolution ETF", thinly_traded=True),
         _etf("HYG", Category.BONDS, "High-yield corporate bond ETF", 0.70),
         _etf("LQD", Category.BONDS, "Investment-grade corporate bond ETF"),
         _etf("TLT", Category.BONDS, "20+ year US Treasury bond ETF", -0.45),

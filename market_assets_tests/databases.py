@@ -71,6 +71,36 @@ def permanent_database(kind: str, directory: Path) -> str:
     return _server(kind).set(database=name).render_as_string(hide_password=False)
 
 
+@contextmanager
+def database_copy(kind: str, url: str, directory: Path) -> Iterator[str]:
+    """Copy the database at `url`, which nobody may have open, and drop the copy at the end."""
+    origin = make_url(url)
+    if kind == POSTGRESQL:
+        name = f"t{uuid.uuid4().hex[:16]}"
+        _administer(kind, f"CREATE DATABASE {name} TEMPLATE {origin.database} STRATEGY FILE_COPY")
+        copy = origin.set(database=name).render_as_string(hide_password=False)
+        try:
+            yield copy
+        finally:
+            _administer(kind, f"DROP DATABASE {name} WITH (FORCE)")
+        return
+    with empty_database(kind, directory) as copy:
+        if kind == SQLITE:
+            shutil.copyfile(str(origin.database), str(make_url(copy).database))
+        else:
+            _copy_tables(origin, make_url(copy))
+        yield copy
+
+
+def _copy_tables(origin: URL, copy: URL) -> None:
+    """Copy every table inside of a MariaDB server."""
+    engine = sa.create_engine(copy, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for name in sa.inspect(connection).get_table_names(schema=origin.database):
+            connection.exec_driver_sql(f"CREATE TABLE `{name}` LIKE `{origin.database}`.`{name}`")
+            connection.exec_driver_sql(f"INSERT INTO `{name}` SELECT * FROM `{origin.database}`.`{name}`")  # noqa: S608
+
+
 def _server(kind: str) -> URL:
     return postgresql_server() if kind == POSTGRESQL else mariadb_server()
 

@@ -288,7 +288,9 @@ class Collector:
             tags = request.tags
             first = date.fromisoformat(request.partition_key or tags[RANGE_START_TAG])
             last = date.fromisoformat(tags[RANGE_END_TAG]) if RANGE_END_TAG in tags else None
-            done.append(self.collect(first, last, kind=tags[KIND_TAG], job=job))
+            chosen = request.asset_selection
+            selection = None if chosen is None else ["/".join(key.path) for key in chosen]
+            done.append(self.collect(first, last, kind=tags[KIND_TAG], job=job, selection=selection))
         return done
 
     def rows(

@@ -166,6 +166,12 @@ def test_the_feature_row_is_judged_by_every_run_and_replayed_by_a_job_of_its_own
     assert {"no_lookahead", "served_equals_replayed"} <= checks
 
 
+def test_the_correlations_are_judged_by_every_run_that_computes_them() -> None:
+    for name in ("collect", "rebuild_features"):
+        steps = {node.name for node in definitions().resolve_job_def(name).nodes}
+        assert "crypto_correlations_correlation_within_threshold" in steps
+
+
 def test_jobs_select_everything_and_everything_derived() -> None:
     jobs = {job.name: job for job in definitions().resolve_all_job_defs() if not job.name.startswith("__")}
     assert set(jobs) == set(JOBS)

@@ -6,14 +6,22 @@ Belongs here: the asset. Does not belong here: the measure itself (`correlations
 from collections.abc import Iterator
 
 import dagster as dg
+import pandas as pd
 
-from market_assets.assets.common import CORRELATIONS_KEY, Metadata, column_schema, preview, ticker_key
+from market_assets.assets.common import (
+    CORRELATIONS_KEY,
+    Metadata,
+    column_schema,
+    preview,
+    ticker_key,
+)
 from market_assets.assets.fan_in import fan_in_asset
-from market_assets.collection.correlated import high_pairs
+from market_assets.collection.correlated import documented_beside_measured, high_pairs
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
 from market_assets.partitions import days_of, lookback_mapping
+from market_assets.pictures import markdown_table
 from market_assets.universe import Universe
 
 _COLUMNS = (
@@ -31,7 +39,8 @@ def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefini
     """Return `crypto_correlations`: measured values, never the documented ones."""
 
     def compute(context: dg.OpExecutionContext, collection: CollectionSession) -> Iterator[dg.Output[ScopedWrite]]:
-        write = collection.correlations(days_of(context))
+        days = days_of(context)
+        write = collection.correlations(days)
         frame = write.replacements[0].frame
         threshold = collection.settings.high_correlation_threshold
         metadata: Metadata = {"dagster/row_count": len(frame), "high_correlation_threshold": threshold}
@@ -39,6 +48,11 @@ def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefini
             columns = ["crypto", "ticker", "sessions", "session", "correlation", "pairs"]
             metadata["preview"] = preview(frame, columns, 12)
             metadata["highly_correlated"] = ", ".join(high_pairs(frame, threshold)) or "none"
+        # At most ticks no session has closed since: what is stored stays in sight.
+        known = [one for one in (collection.recent_correlations(days), frame) if not one.empty]
+        if known:
+            heading, *rows = documented_beside_measured(pd.concat(known, ignore_index=True), universe)
+            metadata["documented_beside_measured"] = dg.MetadataValue.md(markdown_table(heading, rows))
         yield dg.Output(write, metadata=metadata)
 
     return fan_in_asset(

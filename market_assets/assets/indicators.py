@@ -58,14 +58,15 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession], **logs: TickerLog
     ) -> Iterator[dg.Output[ScopedWrite] | CheckEvent]:
         days = days_of(context)
-        write = build_indicator(
-            indicator,
-            logs,
-            days,
-            collection.now,
-            read_as_of=collection.store.watermark(),
-            interval_minutes=collection.settings.collection_interval_minutes,
-        )
+        with collection.store.snapshot() as snapshot:
+            write = build_indicator(
+                indicator,
+                logs,
+                days,
+                collection.now,
+                snapshot=snapshot,
+                interval_minutes=collection.settings.collection_interval_minutes,
+            )
         frame = write.replacements[0].frame
         values = frame["value"]
         metadata: Metadata = {

@@ -4,16 +4,23 @@ Belongs here: the ticker factory. Does not belong here: what is fetched and how 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import dagster as dg
 
 from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, ticker_key
 from market_assets.checks.results import CheckEvent, ticker_check_results, ticker_check_specs
-from market_assets.collection.session import CollectionSession, TickerOutcome
+from market_assets.collection.calendar_map import LEGEND, WEEKS, calendar_map, states_by_day
+from market_assets.collection.coverage import GAPS
+from market_assets.collection.outcome import TickerOutcome
+from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.partitions import days_of
 from market_assets.pictures import sparkline
 from market_assets.universe import Ticker
+
+_GAPS_TOLD = 5
 
 _COLUMNS = (
     ("ticker", "string", "name in the universe"),
@@ -69,9 +76,12 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
         days = days_of(context)
         outcome = collection.collect(ticker, days, _selected_tickers(context))
         if outcome.write is not None:
-            yield dg.Output(outcome.write, metadata=_metadata(outcome))
-            # Reached only once the IO manager has committed the write.
-            collection.stored(ticker)
+
+            def committed() -> Metadata:
+                collection.stored(ticker)
+                return _coverage(collection, ticker)
+
+            yield dg.Output(replace(outcome.write, after=committed), metadata=_metadata(outcome))
         else:
             context.log.error("%s: %s", ticker.name, outcome.message)
         yield from ticker_check_results(key, collection, ticker, outcome, days)
@@ -94,6 +104,18 @@ def _selected_tickers(context: dg.AssetExecutionContext) -> list[str]:
         for key in _selected_keys(context)
         if key.path[0] == "ticker" and (steps is None or key.to_python_identifier() in steps)
     ]
+
+
+def _coverage(collection: CollectionSession, ticker: Ticker) -> Metadata:
+    today = collection.now.date()
+    first, after = today - timedelta(days=7 * WEEKS - 1), today + timedelta(days=1)
+    entries = collection.store.runs.states(first, after, tickers=[ticker.name])
+    shown = calendar_map(states_by_day(entries), today)
+    gaps = [f"{one.day} {one.interval}: {one.detail}" for one in entries if one.state in GAPS]
+    metadata: Metadata = {"coverage": dg.MetadataValue.md(f"```\n{shown}\n```\n{LEGEND}")}
+    if gaps:
+        metadata["gaps"] = "; ".join(reversed(gaps[-_GAPS_TOLD:]))
+    return metadata
 
 
 def _metadata(outcome: TickerOutcome) -> Metadata:

@@ -3,15 +3,17 @@
 Belongs here: cron lines and the days each evaluation asks for. Does not belong here: the runs themselves.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
+from market_assets.assets.common import ticker_key
 from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB, REPLAY_JOB
 from market_assets.clock import SystemClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
+from market_assets.collection.holes import REFILL, holes_due
 from market_assets.partitions import clamp, range_tags, yesterday
 from market_assets.settings import Settings
 from market_assets.store import CollectionLock, Store
@@ -52,7 +54,10 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         cron_schedule=tick_cron(settings.collection_interval_minutes, settings.settle_minutes),
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Collects today every {settings.collection_interval_minutes} minutes, and days that were missed.",
+        description=(
+            f"Collects today every {settings.collection_interval_minutes} minutes, and days that were missed. Asks for "
+            "holes again after an hour, a day and a week."
+        ),
     )
     def collect_tick(context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]) -> Iterator[dg.RunRequest]:
         now = context.scheduled_execution_time
@@ -61,6 +66,10 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         missed = uncollected_days(store, now, settings)
         if missed is not None and not _under_way(context, store, settings, "catch_up"):
             yield _range_request(missed, "catch_up")
+        holes = holes_due(store, now, settings)
+        if holes and not _under_way(context, store, settings, REFILL):
+            for days, tickers in holes.items():
+                yield _range_request(days, REFILL, [ticker_key(name) for name in tickers])
 
     @dg.schedule(
         name="settle",
@@ -120,10 +129,10 @@ def stale_ranges(store: Store, now: datetime, settings: Settings) -> list[DayRan
     return [days for days in clamped if days is not None]
 
 
-def _range_request(days: DayRange, kind: str) -> dg.RunRequest:
+def _range_request(days: DayRange, kind: str, assets: Sequence[dg.AssetKey] | None = None) -> dg.RunRequest:
     tags: Mapping[str, str] = {**range_tags(days), KIND_TAG: kind}
     # Several requests of one evaluation need run keys; Dagster compares them within one tick of the schedule only.
-    return dg.RunRequest(run_key=f"{kind} {days.first} to {days.last}", tags=dict(tags))
+    return dg.RunRequest(run_key=f"{kind} {days.first} to {days.last}", tags=dict(tags), asset_selection=assets)
 
 
 def _under_way(context: dg.ScheduleEvaluationContext, store: Store, settings: Settings, kind: str) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from market_assets.collection.days import DayRange
-    from market_assets.collection.session import TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
     from market_assets.store import Store
     from market_assets.universe import Ticker
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from market_assets.checks.verdict import NO_OFFENDERS, Severity, Value, Verdict
 
 if TYPE_CHECKING:
-    from market_assets.collection.session import TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
 
 FETCHED_CHECK = "bars_were_fetched"
 

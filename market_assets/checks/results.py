@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from market_assets.collection.days import DayRange
-    from market_assets.collection.session import CollectionSession, TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
+    from market_assets.collection.session import CollectionSession
     from market_assets.indicators import Indicator
     from market_assets.universe import Ticker
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from market_assets.checks.evidence import TickerEvidence
     from market_assets.checks.verdict import Verdict
-    from market_assets.collection.session import TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
 
     #: reads the evidence when it is first asked, so that a database that fails does not hide a fetch that failed
     Reader = Callable[[], TickerEvidence]

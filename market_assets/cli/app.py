@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from market_assets.analysis.definitions import Definition, Pairing, ReturnKind, Sampling
+from market_assets.cli.verify import End, Start
 from market_assets.cli.verify import app as verify_app
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ def _command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         return function
 
     return register
+
+
+class Picture(StrEnum):
+    """How correlations are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+    PNG = "png"
 
 
 class Format(StrEnum):
@@ -188,6 +199,76 @@ def features(  # noqa: PLR0917 - Typer names them all
 
 
 @_command("Read")
+def correlations(  # noqa: PLR0917 - Typer names them all
+    symbol: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--symbol", metavar="SYMBOL", help="Crypto reference, BTC or ETH; repeatable. Default: both."),
+    ] = None,
+    window: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(
+            "--window",
+            min=3,
+            metavar="COUNT",
+            help="Sessions (or weeks) to look back on; repeatable. Default: 20, 90 and 250 (13, 26 and 52 weeks).",
+        ),
+    ] = None,
+    sampling: Annotated[
+        Sampling, typer.Option("--sampling", help="From session to session, or from week to week (Monday to Sunday).")
+    ] = Sampling.DAILY,
+    returns: Annotated[
+        ReturnKind, typer.Option("--returns", help="Logarithm of the ratio of two prices, or the ratio less one.")
+    ] = ReturnKind.LOG,
+    dividends: Annotated[
+        bool, typer.Option("--dividends/--no-dividends", help="Total returns, or returns of the price alone.")
+    ] = True,
+    pairing: Annotated[
+        Pairing,
+        typer.Option(
+            "--pairing",
+            help="Crypto at the ticker's close, or its close of the same UTC date, hours later: the latter for "
+            "comparison with published figures only.",
+        ),
+    ] = Pairing.SESSION,
+    end: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--end", metavar="DAY", help="Last session, included. Default: the last one that is over."),
+    ] = None,
+    as_of: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--as-of", metavar="TIME", help="Use the bars as they were stored at that time."),
+    ] = None,
+    format_: Annotated[
+        Optional[Picture],  # noqa: UP045
+        typer.Option("--format", "-f", help="How it is written. Default: as --out is named, else a table."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", "-o", metavar="FILE", help="Write to this file: .json, .html or .png."),
+    ] = None,
+) -> None:
+    """Measure how crypto moves with every ticker.
+
+    Pearson's correlation with its 95 % interval, the rank correlation, and who leads by up to two sessions, beside the
+    value that the market is said to have. A heat map with -o correlations.html or .png.
+    """
+    from market_assets.cli.correlations import Asked
+    from market_assets.cli.correlations import correlations as run
+
+    run(
+        Asked(
+            symbols=tuple(symbol or ()),
+            windows=tuple(window or ()),
+            definition=Definition(sampling, returns, dividends, pairing),
+            end=parse_day(end, "--end"),
+            as_of=parse_instant(as_of, "--as-of"),
+        ),
+        format_,
+        out,
+    )
+
+
+@_command("Read")
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
@@ -204,14 +285,8 @@ def status(
 
 @_command("Prove")
 def revisions(
-    start: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--start", metavar="DAY", help="First UTC day. Default: today."),
-    ] = None,
-    end: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--end", metavar="DAY", help="Last UTC day, included. Default: today."),
-    ] = None,
+    start: Start = None,
+    end: End = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="LINES", help="Lines of each table.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON, for a program.")] = False,
 ) -> None:

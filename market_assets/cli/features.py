@@ -15,14 +15,16 @@ from market_assets.cli.app import Format
 from market_assets.cli.console import escape, program, tell
 from market_assets.cli.failures import CommandFailedError, bad_option
 from market_assets.cli.feature_table import print_latest, print_range
+from market_assets.cli.formats import chosen_format
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.words import counted
 from market_assets.client import FeatureStore
+from market_assets.client.columns import Catalogue
 from market_assets.clock import SystemClock
 from market_assets.columns import feature_columns
 from market_assets.reading import latest_row
-from market_assets.receipts import FileFormat, write_receipt
+from market_assets.receipts import FileFormat, write_with_receipt
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ def features(
 ) -> None:
     """Print or write the latest row, or the rows of a range."""
     now = SystemClock().now()
-    chosen = _format(format_, out)
+    chosen = chosen_format(
+        format_, out, of_suffix=_FORMAT_OF_SUFFIX, table=Format.TABLE, binary=Format.PARQUET, example="features.parquet"
+    )
     _check_range(start, end, as_of, now)
     columns = list(dict.fromkeys(_known(name) for name in only))
     settings = load_settings()
@@ -72,20 +76,6 @@ def features(
             print_range(frame, columns)
     finally:
         store.close()
-
-
-def _format(asked: Format | None, out: Path | None) -> Format:
-    """Return the format that was asked for, or the one that the file's name means."""
-    if out is None:
-        if asked is Format.PARQUET:
-            raise bad_option("--format", "parquet needs a file; add --out features.parquet")
-        return asked or Format.TABLE
-    chosen = asked or _FORMAT_OF_SUFFIX.get(out.suffix.lower())
-    if chosen is None:
-        raise bad_option("--out", f"{out} does not tell the format; end it in .csv, .json or .parquet, or add --format")
-    if chosen is Format.TABLE:
-        raise bad_option("--format", "a table is for the screen; choose csv, json or parquet with --out")
-    return chosen
 
 
 def _check_range(start: datetime | None, end: datetime | None, as_of: datetime | None, now: datetime) -> None:
@@ -133,21 +123,26 @@ def _tell_empty(store: Store, settings: Settings, now: datetime, as_of: datetime
 
 
 def _write(frame: pd.DataFrame, format_: Format, out: Path | None, store: Store) -> None:
-    try:
+    if out is None:
+        sys.stdout.write(_text_of(frame, format_))
+        return
+
+    def write(part: Path) -> None:
         if format_ is Format.PARQUET:
-            assert out is not None  # noqa: S101 - checked with the options
-            _write_parquet(frame, out)
+            _write_parquet(frame, part)
         else:
-            # Both spell a float64 so that it comes back with its own bits.
-            _emit(frame.to_csv(index=False) if format_ is Format.CSV else _json(frame), out)
-        if out is not None:
-            write_receipt(frame, out, FileFormat(format_.value), store)
+            part.write_text(_text_of(frame, format_), encoding="utf-8")
+
+    try:
+        write_with_receipt(frame, out, FileFormat(format_.value), store, Catalogue.whole(), write=write)
     except OSError as error:
-        if out is None:
-            raise
         raise CommandFailedError(f"cannot write {out}: {error.strerror or error}") from error
-    if out is not None:
-        tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}, a receipt beside it")
+    tell(f"{counted(len(frame), 'row')} written to {escape(str(out))}, a receipt beside it")
+
+
+def _text_of(frame: pd.DataFrame, format_: Format) -> str:
+    # Both spell a float64 so that it comes back with its own bits.
+    return frame.to_csv(index=False) if format_ is Format.CSV else _json(frame)
 
 
 def _write_parquet(frame: pd.DataFrame, out: Path) -> None:
@@ -167,13 +162,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of a frame
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return None if value != value else value  # noqa: PLR0124 - JSON knows no NaN
-
-
-def _emit(text: str, out: Path | None) -> None:
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text, encoding="utf-8")
 
 
 def _text(instant: datetime) -> str:

@@ -6,7 +6,6 @@ Belongs here: printing the report, as tables or JSON. Does not belong here: find
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -16,6 +15,7 @@ from market_assets.cli.log import load_settings
 from market_assets.cli.proofs import DEFINITIONS, print_json, progress
 from market_assets.cli.reader import open_to_read
 from market_assets.cli.words import counted
+from market_assets.collection.coverage import late_after
 from market_assets.verify.revisions import revisions
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ def run_revisions(days: DayRange, *, limit: int, as_json: bool) -> int:
     """Print which bars and features of `days` changed; return the exit status."""
     settings = load_settings()
     store = open_to_read(settings, "revisions")
-    late_after = 2 * settings.interval + timedelta(minutes=settings.settle_minutes)
     try:
         with progress("Comparing versions"):
-            found = revisions(store, days.start, days.end, DEFINITIONS, late_after=late_after)
+            found = revisions(store, days.start, days.end, DEFINITIONS, late_after=late_after(settings))
     finally:
         store.close()
     if as_json:

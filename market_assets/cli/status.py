@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import sys
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.status_table import print_status
 from market_assets.clock import SystemClock
+from market_assets.collection.calendar_map import states_by_day
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.correlated import highly_correlated
+from market_assets.collection.coverage import GAPS
 from market_assets.columns import feature_columns
 from market_assets.opening import database_file
 from market_assets.reading import FeatureRow, latest_row
-from market_assets.store import CollectionLock, CollectionRecord, DayState
+from market_assets.store import CollectionLock, CollectionRecord
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -29,15 +32,6 @@ if TYPE_CHECKING:
 
 _LAST_RUNS = 5
 _COVERAGE_DAYS = 14
-#: worst first: a day of several intervals shows its worst state
-_PRECEDENCE = (
-    DayState.FETCH_FAILED,
-    DayState.HOLE_AT_SOURCE,
-    DayState.REVISED,
-    DayState.LATE,
-    DayState.OK,
-    DayState.CLOSED,
-)
 
 
 def status(*, as_json: bool) -> int:
@@ -125,12 +119,12 @@ def _problems(latest: dict[str, Any] | None, last: CollectionRecord | None, sett
 def _tickers(store: Store, runs: list[CollectionRecord], now: datetime) -> dict[str, dict[str, Any]]:
     days = [now.date() - timedelta(days=ahead) for ahead in reversed(range(_COVERAGE_DAYS))]
     tickers: dict[str, dict[str, Any]] = {
-        ticker.name: {"intervals": {}, "days": {}, "last_error": None} for ticker in UNIVERSE
+        ticker.name: {"intervals": {}, "days": {}, "gaps": [], "last_error": None} for ticker in UNIVERSE
     }
 
     def of(name: str) -> dict[str, Any]:
         # A ticker that has left the universe keeps its rows.
-        return tickers.setdefault(name, {"intervals": {}, "days": {}, "last_error": None})
+        return tickers.setdefault(name, {"intervals": {}, "days": {}, "gaps": [], "last_error": None})
 
     for coverage in store.runs.ticker_coverage():
         of(coverage.ticker)["intervals"][coverage.interval] = {
@@ -139,10 +133,15 @@ def _tickers(store: Store, runs: list[CollectionRecord], now: datetime) -> dict[
             "last": _text(coverage.last_bar_end),
             "fetched": _text(coverage.last_fetched_at) if coverage.last_fetched_at else None,
         }
-    for entry in store.runs.states(days[0], days[-1] + timedelta(days=1)):
-        known = of(entry.ticker)["days"]
-        worse = min(DayState(known.get(entry.day.isoformat(), DayState.CLOSED)), entry.state, key=_PRECEDENCE.index)
-        known[entry.day.isoformat()] = worse.value
+    entries = sorted(store.runs.states(days[0], days[-1] + timedelta(days=1)), key=lambda entry: entry.ticker)
+    for name, own in groupby(entries, key=lambda entry: entry.ticker):
+        mine = list(own)
+        of(name)["days"] = {day.isoformat(): state.value for day, state in states_by_day(mine).items()}
+        of(name)["gaps"] = [
+            {"day": entry.day.isoformat(), "interval": entry.interval, "state": entry.state.value, "what": entry.detail}
+            for entry in mine
+            if entry.state in GAPS
+        ]
     for run in reversed(runs):
         for name, message in run.summary.get("failed", {}).items():
             of(name)["last_error"] = {"at": _text(run.started_at), "message": message}

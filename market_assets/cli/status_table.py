@@ -13,18 +13,18 @@ from rich.text import Text
 
 from market_assets.cli.console import escape, output, say
 from market_assets.cli.words import counted, human_age, without_request
+from market_assets.collection.calendar_map import LEGEND, MARKS
 from market_assets.store import DayState
 
 _DAYS = 14
-_MARKS = {
-    DayState.OK: ("■", "green"),
-    DayState.CLOSED: ("·", "dim"),
-    DayState.HOLE_AT_SOURCE: ("□", "yellow"),
-    DayState.FETCH_FAILED: ("x", "red"),
-    DayState.REVISED: ("r", "cyan"),
-    DayState.LATE: ("l", "yellow"),
+_STYLES = {
+    DayState.OK: "green",
+    DayState.CLOSED: "dim",
+    DayState.HOLE_AT_SOURCE: "yellow",
+    DayState.FETCH_FAILED: "red",
+    DayState.REVISED: "cyan",
+    DayState.LATE: "yellow",
 }
-_LEGEND = "■ complete  · closed  □ holes at the source  x not fetched  blank: not asked"
 _RUN_STYLES = {"ok": "green", "partial": "yellow", "running": "cyan"}
 
 
@@ -115,13 +115,13 @@ def _print_tickers(state: dict[str, Any]) -> None:
         marks = Text()
         for ago in reversed(range(_DAYS)):
             known = ticker["days"].get((today - timedelta(days=ago)).isoformat())
-            marks.append(*(_MARKS[DayState(known)] if known else (" ", "")))
+            marks.append(*((MARKS[DayState(known)], _STYLES[DayState(known)]) if known else (" ", "")))
         counts = [
             str(intervals[interval]["bars"]) if interval in intervals else "-" for interval in ("15m", "1h", "1d")
         ]
         table.add_row(Text(name, "red" if ticker["last_error"] else ""), marks, *counts, _minute(last))
     output.print(table)
-    say(f"[dim]{_LEGEND}[/]")
+    say(f"[dim]{LEGEND}[/]")
 
 
 def _say_errors(state: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,9 @@ class Catalogue:
             return self.features
         if isinstance(features, str):
             raise TypeError(f"features={features!r} is a str; pass a list of names such as [{features!r}]")
+        if isinstance(features, AbstractSet):
+            raise TypeError("features is a set, whose order is chance; pass a list of names")
+        features = tuple(features)
         known = self.names
         for name in features:
             if name not in known:
@@ -77,9 +81,9 @@ class Catalogue:
                 hint = f"did you mean {' or '.join(near)}?" if near else "FeatureStore.features lists the names"
                 raise FeatureRequestError(f"features: {name!r} is no feature; {hint}")
         if len(set(features)) != len(features):
-            twice = next(name for name in features if list(features).count(name) > 1)
+            twice = next(name for name in features if features.count(name) > 1)
             raise FeatureRequestError(f"features: {twice!r} is named twice; name each feature once")
-        return tuple(features)
+        return tuple(map(str, features))
 
     def tickers_of(self, name: str) -> tuple[str, ...]:
         """Return the feature tickers whose bars go into a value; a correlation also needs its crypto reference's."""

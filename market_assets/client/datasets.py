@@ -18,7 +18,7 @@ from market_assets.calendars import US_PER_MINUTE, to_us
 from market_assets.client.bases import columns_to_rescale, read_splits, rescaled
 from market_assets.client.columns import stored_name
 from market_assets.client.joins import gathered, rows_known_at
-from market_assets.client.log import Bounds, read_correlations, read_rows, read_rows_before
+from market_assets.client.log import Bounds, backfilled_to_us, read_correlations, read_rows, read_rows_before
 from market_assets.errors import FeatureRequestError
 from market_assets.maths.arrays import utc_index
 
@@ -44,6 +44,8 @@ class Material:
 
     request: Request
     rows: RowLog
+    #: by crypto reference: positions of its entities; empty if no correlation was asked for
+    positions: Mapping[str, IntArray]
     #: by crypto reference and ticker
     correlations: Mapping[str, Mapping[str, CorrelationLog]]
     #: by ticker; empty if nothing is rescaled
@@ -95,15 +97,16 @@ def training_material(
     if rows is None:
         wanted = (*extra, _AGES) if request.ages else tuple(extra)
         rows = read_rows_before(snapshot, request, stored_columns(request, catalogue), bounds, extra=wanted)
-    correlations = {}
+    positions, correlations = {}, {}
     tickers = [catalogue.universe[catalogue.correlations[name]] for name in correlations_of(request, catalogue)]
     if tickers:
+        positions, backfilled = entities.references(catalogue.universe), backfilled_to_us(snapshot)
         correlations = {
-            crypto: read_correlations(snapshot, request, tickers, bounds, crypto=crypto, rows=rows)
-            for crypto in entities.references(catalogue.universe)
+            crypto: read_correlations(snapshot, request, tickers, bounds, crypto=crypto, backfilled_to_us=backfilled)
+            for crypto in positions
         }
     splits = read_splits(snapshot, catalogue) if request.basis == "as_of" else {}
-    return Material(request, rows, correlations, splits)
+    return Material(request, rows, positions, correlations, splits)
 
 
 def training_set(material: Material, entities: Entities, catalogue: Catalogue) -> pd.DataFrame:
@@ -118,7 +121,7 @@ def training_set(material: Material, entities: Entities, catalogue: Catalogue) -
     _put_features(block, places, used, log, request)
     if request.ages:
         _put_ages(block, places, used, entities.at_us, _AgesAtRows.of(log, request, catalogue))
-    _put_correlations(block, places, material, entities, catalogue)
+    _put_correlations(block, places, material, entities.at_us, catalogue)
     frame = pd.DataFrame(block.T, index=entities.frame.index, columns=list(names), copy=False)
     for position, name in enumerate(entities.frame.columns):
         frame.insert(position, name, entities.frame[name])
@@ -152,20 +155,25 @@ def _put_ages(block: FloatArray, places: Mapping[str, int], used: IntArray, at_u
 
 
 def _put_correlations(
-    block: FloatArray, places: Mapping[str, int], material: Material, entities: Entities, catalogue: Catalogue
+    block: FloatArray, places: Mapping[str, int], material: Material, at_us: IntArray, catalogue: Catalogue
 ) -> None:
     asked = correlations_of(material.request, catalogue)
     for name in asked:
         block[[places[one] for one in (name, age_column(name)) if one in places]] = np.nan
-    for crypto, positions in entities.references(catalogue.universe).items() if asked else ():
-        at_us = entities.at_us[positions]
+    for crypto, positions in material.positions.items():
+        own_us = at_us[positions]
+        searched: dict[tuple[bytes, bytes], IntArray] = {}
         for name in asked:
             log = material.correlations[crypto][catalogue.correlations[name]]
-            used = rows_known_at(log.observed_us, log.available_us, at_us)
+            # Tickers of one venue nearly always became known together: one search finds them all.
+            times = (log.observed_us.tobytes(), log.available_us.tobytes())
+            if times not in searched:
+                searched[times] = rows_known_at(log.observed_us, log.available_us, own_us)
+            used = searched[times]
             block[places[name], positions] = log.value[used]
             if age_column(name) in places:
                 since = np.append(log.observed_us.astype(np.float64), np.nan)[used]
-                block[places[age_column(name)], positions] = (at_us - since) / US_PER_MINUTE
+                block[places[age_column(name)], positions] = (own_us - since) / US_PER_MINUTE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,7 +211,7 @@ def history_material(
     names = stored_columns(request, catalogue)
     rows = read_rows(snapshot, request, names, start=request.start, end=request.end, extra=wanted)
     splits = read_splits(snapshot, catalogue) if request.basis == "as_of" else {}
-    return Material(request, rows, {}, splits)
+    return Material(request, rows, {}, {}, splits)
 
 
 def history(material: Material, catalogue: Catalogue) -> pd.DataFrame:

@@ -6,6 +6,7 @@ Belongs here: what the client demands of it. Does not belong here: joining anyth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 TIMESTAMP = "timestamp"
 SYMBOL = "symbol"
 
+_FURTHEST_US = int(np.iinfo(np.int64).max)
 _REMEDY = 'pass timezone-aware times, e.g. entities["timestamp"].dt.tz_localize("UTC") if they are in UTC'
 
 
@@ -45,12 +47,11 @@ class Entities:
         if SYMBOL not in self.frame.columns:
             raise FeatureRequestError("entities has no column 'symbol'; correlations are those of the row's symbol")
         codes, symbols = pd.factorize(self.frame[SYMBOL])
-        found: dict[str, list[int]] = {}
-        for code, symbol in enumerate(symbols):
-            reference = reference_of(str(symbol), universe)
-            if reference is not None:
-                found.setdefault(reference, []).append(code)
-        return {reference: np.flatnonzero(np.isin(codes, own)) for reference, own in found.items()}
+        meant = [reference_of(str(symbol), universe) for symbol in symbols] + [None]  # -1, missing, is the last
+        found = sorted({reference for reference in meant if reference is not None})
+        number = np.array([-1 if reference is None else found.index(reference) for reference in meant], dtype=np.int8)
+        of_entity = number[codes]
+        return {reference: np.flatnonzero(of_entity == position) for position, reference in enumerate(found)}
 
 
 def entity_times(entities: pd.DataFrame) -> IntArray:
@@ -68,6 +69,8 @@ def entity_times(entities: pd.DataFrame) -> IntArray:
             "of times, or reset_index() if they are the index"
         )
     column = entities[TIMESTAMP]
+    if entities.columns.nlevels > 1:
+        raise FeatureRequestError("entities has columns of several levels; flatten their names")
     if column.dtype.kind == "O":
         column = _from_objects(column)
     if column.dtype.kind != "M":
@@ -81,10 +84,16 @@ def entity_times(entities: pd.DataFrame) -> IntArray:
     if missing:
         raise FeatureRequestError(f"entities.timestamp is missing in {missing} rows; drop them or fill in their times")
     utc = column.astype(pd.DatetimeTZDtype("ns" if arrow is not None else column.dt.unit, "UTC"))
-    # Rounding down: a row may be known a nanosecond before an entity, never after it.
-    per_us = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": -1_000}[utc.dt.unit]
-    units = utc.dt.tz_localize(None).to_numpy().view(np.int64)
-    return np.asarray(units * per_us if per_us > 0 else units // -per_us, dtype=np.int64)
+    units: IntArray = utc.dt.tz_localize(None).to_numpy().view(np.int64)
+    if utc.dt.unit == "us":
+        return units
+    if utc.dt.unit == "ns":
+        # Rounding down: a row may be known a nanosecond before an entity, never after it.
+        return units // 1_000
+    per_unit = {"s": 1_000_000, "ms": 1_000}[utc.dt.unit]
+    # Seconds reach further than microseconds do: what lies beyond is after, or before, everything all the same.
+    furthest = _FURTHEST_US // per_unit
+    return np.clip(units, -furthest, furthest) * per_unit
 
 
 def _refuse_collisions(entities: pd.DataFrame, added: Collection[str]) -> None:
@@ -102,8 +111,10 @@ def _refuse_collisions(entities: pd.DataFrame, added: Collection[str]) -> None:
 def _from_objects(column: pd.Series) -> pd.Series:
     """Return a column of datetime objects as UTC; pandas would take naive ones for UTC without a word."""
     for value in column:
-        if getattr(value, "tzinfo", None) is None and not pd.isna(value):
-            if not hasattr(value, "tzinfo"):
-                raise FeatureRequestError(f"entities.timestamp holds {value!r} ({type(value).__name__}); {_REMEDY}")
+        if pd.isna(value):
+            continue
+        if not isinstance(value, datetime):
+            raise FeatureRequestError(f"entities.timestamp holds {value!r} ({type(value).__name__}); {_REMEDY}")
+        if value.tzinfo is None:
             raise NaiveTimestampError(f"entities.timestamp={value} has no time zone; {_REMEDY}")
     return pd.to_datetime(column, utc=True)

@@ -5,13 +5,14 @@ Belongs here: writing formats. Does not belong here: what a receipt says, readin
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from market_assets.errors import MissingExtraError
-from market_assets.receipts import FileFormat, make_receipt, request_of, write_document
+from market_assets.receipts import FileFormat, write_with_receipt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     import pyarrow as pa
 
@@ -30,20 +31,14 @@ def to_arrow(frame: pd.DataFrame) -> pa.Table:
 
 def export(frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store, catalogue: Catalogue) -> Path:
     """Write a frame to `path` and its receipt beside it; return the receipt's path. The index is not written."""
-    path = Path(path)
-    request_of(frame)  # before anything is written
-    # Whole and with a receipt, or not at all.
-    part = path.with_name(f"{path.name}.part")
-    try:
+
+    def write(part: Path) -> None:
         if form is FileFormat.PARQUET:
             _write_parquet(frame, part)
         else:
             frame.to_csv(part, index=False)  # repr of a float64: it comes back with its own bits
-        document = make_receipt(frame, part, form, store, catalogue)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return write_document(document, path)
+
+    return write_with_receipt(frame, path, form, store, catalogue, write=write)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from market_assets.calendars import from_us, venue_calendar
+from market_assets.calendars import from_us, to_us, venue_calendar
 from market_assets.crypto_join import CORRELATION_SESSIONS
 from market_assets.maths.arrays import days, floats, instants_us
 from market_assets.store.tables import CRYPTO_CORRELATIONS, ML_FEATURES
@@ -134,27 +134,30 @@ def read_rows_before(
 
 
 def read_correlations(
-    snapshot: Snapshot, request: Request, tickers: Sequence[Ticker], bounds: Bounds, *, crypto: str, rows: RowLog
+    snapshot: Snapshot,
+    request: Request,
+    tickers: Sequence[Ticker],
+    bounds: Bounds,
+    *,
+    crypto: str,
+    backfilled_to_us: int,
 ) -> dict[str, CorrelationLog]:
     """Return by ticker what an as-of join at instants within `bounds` can need of one crypto reference.
 
-    Sessions up to the last backfilled feature row among `rows` count as backfilled, too: correlations do not store
-    their origin.
+    `backfilled_to_us`: sessions that closed up to this instant count as backfilled; see the function of that name.
     """
-    backfilled = rows.observed_us[rows.extra["origin"] == BACKFILL]
-    backfilled_to = int(backfilled[-1]) if len(backfilled) else np.iinfo(np.int64).min
     start = (_from_us(bounds.first_us) - _SESSIONS_BACK).date()
     # A session's label is its venue's date: at most a day ahead of UTC's.
     end = (_from_us(bounds.last_us) + timedelta(days=2)).date()
 
+    wanted = {"ticker": [ticker.name for ticker in tickers], "sessions": [CORRELATION_SESSIONS]}
+
     def read(first: date | None, last: date) -> dict[str, CorrelationLog]:
-        columns = ["correlation"]
-        frame, kept = _of_vintage(
-            snapshot, CRYPTO_CORRELATIONS, request, start=first, end=last, series=[crypto], columns=columns
-        )
-        frame = frame[kept & (frame["sessions"] == CORRELATION_SESSIONS).to_numpy()]
+        window = {"start": first, "end": last, "series": [crypto], "keys": wanted}
+        frame, kept = _of_vintage(snapshot, CRYPTO_CORRELATIONS, request, columns=["correlation"], **window)
+        frame = frame[kept]
         return {
-            ticker.name: _correlation_log(frame[frame["ticker"] == ticker.name], ticker, request, backfilled_to)
+            ticker.name: _correlation_log(frame[frame["ticker"] == ticker.name], ticker, request, backfilled_to_us)
             for ticker in tickers
         }
 
@@ -163,6 +166,15 @@ def read_correlations(
         return logs
     earlier = read(None, start)
     return {name: log.after(earlier[name]) for name, log in logs.items()}
+
+
+def backfilled_to_us(snapshot: Snapshot) -> int:
+    """Return the time of the last backfilled feature row of the whole log, microseconds UTC; long ago if none is.
+
+    Correlations do not store their origin: they are as old as the feature rows of their time.
+    """
+    last = snapshot.last_time_begun_as(ML_FEATURES, "origin", BACKFILL)
+    return int(np.iinfo(np.int64).min) if last is None else to_us(last)
 
 
 def _correlation_log(own: pd.DataFrame, ticker: Ticker, request: Request, backfilled_to: int) -> CorrelationLog:

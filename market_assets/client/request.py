@@ -57,15 +57,16 @@ class Request:
     ages: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no vintage and no basis."""
+        """Refuse what is no data set, no vintage and no basis."""
         for name, value, allowed in (
+            ("dataset", self.dataset, get_args(Dataset)),
             ("vintage", self.vintage, get_args(Vintage)),
             ("basis", self.basis, get_args(Basis)),
         ):
             if value not in allowed:
                 raise FeatureRequestError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
-        if self.max_age is not None and self.max_age < timedelta(0):
-            raise FeatureRequestError(f"max_age={self.max_age}: must not be negative; leave it out for no limit")
+        for name in _SECONDS:
+            _require_duration(name, getattr(self, name))
 
     @property
     def delay_us(self) -> int:
@@ -105,6 +106,14 @@ class Request:
         return {name: values[name] for name in _SHOWN} | {ATTRS_KEY: values}
 
 
+def _require_duration(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, timedelta):
+        raise TypeError(f"{name}={value!r} is no timedelta; pass e.g. timedelta(minutes=5)")
+    if value is not None and value < timedelta(0):
+        # A negative delay would give an entity what nobody knew yet.
+        raise FeatureRequestError(f"{name}={value}: must not be negative")
+
+
 def as_instant(value: datetime | date | str | None, name: str) -> datetime | None:
     """Return an instant in UTC; a day means 00:00 UTC of it, text is ISO 8601. Naive instants are refused."""
     if value is None:
@@ -112,12 +121,25 @@ def as_instant(value: datetime | date | str | None, name: str) -> datetime | Non
     if isinstance(value, pd.Timestamp):
         value = value.floor("us").to_pydatetime()  # datetime has no nanoseconds, and says so with a warning
     if isinstance(value, datetime):
-        return ensure_utc(value, name)
+        try:
+            return ensure_utc(value, name)
+        except OverflowError:
+            raise FeatureRequestError(f"{name}={value}: lies outside of the years 1 to 9999 in UTC") from None
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return _parsed(value, name)
+
+
+def _parsed(value: object, name: str) -> datetime:
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TypeError(
+            f"{name}={value!r} is of type {kind}; pass an aware datetime, a date, or text such as 2026-01-31"
+        )
     try:
         if len(value) == len("2026-01-31"):
-            return as_instant(date.fromisoformat(value), name)
+            day = date.fromisoformat(value)
+            return datetime(day.year, day.month, day.day, tzinfo=UTC)
         instant = datetime.fromisoformat(value)
     except ValueError:
         raise FeatureRequestError(f"{name}={value!r}: is no time; write e.g. 2026-01-31 or 2026-01-31T14:30Z") from None

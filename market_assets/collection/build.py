@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from market_assets.collection.days import DayRange
     from market_assets.indicators import Indicator
     from market_assets.store import Snapshot
+    from market_assets.store.tables import VersionedTable
     from market_assets.universe import Ticker, Universe
 
 
@@ -88,7 +89,8 @@ def build_features(
 ) -> ScopedWrite:
     """Compute the feature rows of `days` up to `now` from the bars that `snapshot` shows.
 
-    `began` is the instant of the first collection ever: observation times before it are a backfill.
+    Rows at times off the grid, of a time with another collection interval, stay as they are stored. `began` is the
+    instant of the first collection ever: observation times before it are a backfill.
     """
     at_us = observation_times(days, now, interval_minutes)
     window = days.widened(max([FEATURE_LOOKBACK_DAYS, *(indicator.lookback_days for indicator in indicators)]))
@@ -99,6 +101,7 @@ def build_features(
     frame = rows.to_frame()
     frame["read_as_of"] = snapshot.watermark
     frame["origin"] = _origins(frame["observed_at"], now, timedelta(minutes=interval_minutes), began)
+    frame = _with_off_grid(frame, snapshot, ML_FEATURES, days)
     scopes = tuple(ML_FEATURES.scope("", day) for day in days)
     return ScopedWrite((Replacement(ML_FEATURES, frame),), scopes, snapshot.watermark)
 
@@ -109,14 +112,18 @@ def build_indicator(
     days: DayRange,
     now: datetime,
     *,
-    read_as_of: datetime,
+    snapshot: Snapshot,
     interval_minutes: int,
 ) -> ScopedWrite:
-    """Compute one indicator over `days` up to `now` from the logs of its tickers."""
+    """Compute one indicator over `days` up to `now` from the logs of its tickers, which were read before `snapshot`.
+
+    Rows at times off the grid stay as they are stored.
+    """
     at_us = observation_times(days, now, interval_minutes)
     frame = compute_indicator(indicator, logs, at_us, interval_minutes=interval_minutes)
+    frame = _with_off_grid(frame, snapshot, ML_INDICATORS, days, series=[indicator.name])
     scopes = tuple(ML_INDICATORS.scope(indicator.name, day) for day in days)
-    return ScopedWrite((Replacement(ML_INDICATORS, frame),), scopes, read_as_of)
+    return ScopedWrite((Replacement(ML_INDICATORS, frame),), scopes, snapshot.watermark)
 
 
 def build_correlations(snapshot: Snapshot, days: DayRange, now: datetime, universe: Universe) -> ScopedWrite:
@@ -176,6 +183,23 @@ def _has_closed(ticker: Ticker, days: DayRange, now: datetime) -> bool:
     """Whether a session labelled with one of `days` is completed at `now`, feed lag included."""
     sessions = venue_calendar(ticker.venue).sessions(days.first, days.last)
     return bool((sessions.close_us <= to_us(now - ticker.feed_lag)).any())
+
+
+def _with_off_grid(
+    frame: pd.DataFrame,
+    snapshot: Snapshot,
+    table: VersionedTable,
+    days: DayRange,
+    *,
+    series: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Add the stored rows that `frame` has no time for: a write replaces whole days, and would withdraw them."""
+    times = snapshot.read(table, start=days.start, end=days.end, series=series, columns=())["observed_at"]
+    if times.isin(frame["observed_at"]).all():
+        return frame
+    stored = snapshot.read(table, start=days.start, end=days.end, series=series)
+    kept = stored.loc[~stored["observed_at"].isin(frame["observed_at"]), list(frame.columns)]
+    return pd.concat([frame, kept], ignore_index=True).sort_values("observed_at", ignore_index=True)
 
 
 def _origins(observed_at: pd.Series, now: datetime, interval: timedelta, began: datetime | None) -> list[str]:

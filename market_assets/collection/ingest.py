@@ -16,7 +16,7 @@ from market_assets.basis import AppliedSplits, action_basis, all_splits, detect_
 from market_assets.collection.days import whole_days
 from market_assets.collection.sanity import split_by_sanity
 from market_assets.collection.write import ScopedWrite
-from market_assets.sources.base import Interval
+from market_assets.sources.base import FEED_BEHIND, Interval
 from market_assets.store import Replacement, Scope
 from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINED_BARS
 
@@ -71,7 +71,7 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot, *
             intervals=[interval.value],
         )
         applied = detect_applied(good, stored, splits, ticker, sibling=applied, fetched_at=answer.fetched_at)
-        good = keep_rebased(with_basis(good, applied), stored)
+        good = _with_kept(keep_rebased(with_basis(good, applied), stored), answer, stored)
         bars_parts.append(_inside(_labelled(good, ticker, answer), inside))
         # No basis is known for a price that cannot be true.
         bad_parts.append(_inside(_labelled(bad, ticker, answer), inside).assign(basis=math.nan))
@@ -89,6 +89,13 @@ def ingest(ticker: Ticker, answers: Sequence[FetchAnswer], snapshot: Snapshot, *
         replacements.append(Replacement(CORPORATE_ACTIONS, pd.concat(action_parts, ignore_index=True)))
     write = ScopedWrite(tuple(replacements), tuple(scopes), min(answer.fetched_at for answer in answers))
     return Ingested(write, bars, bad)
+
+
+def _with_kept(good: pd.DataFrame, answer: FetchAnswer, stored: pd.DataFrame) -> pd.DataFrame:
+    """Add the stored bars that the answer only doubts: a feed that falls silent withdraws nothing."""
+    doubted = answer.rejected.loc[answer.rejected["reason"] == FEED_BEHIND, "bar_start"]
+    kept = stored.loc[stored["bar_start"].isin(doubted), list(good.columns)]
+    return pd.concat([good, kept], ignore_index=True) if len(kept) else good
 
 
 def _inside(bars: pd.DataFrame, days: set[date]) -> pd.DataFrame:

@@ -10,34 +10,39 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from market_assets.collection import build
-from market_assets.collection.coverage import bars_are_due, coverage_of_answer, coverage_of_failure
+from market_assets.collection.correlated import recent_correlations
+from market_assets.collection.coverage import Rules, bars_are_due, late_after
 from market_assets.collection.days import ONE_DAY, DayRange
+from market_assets.collection.holes import REFILL
 from market_assets.collection.ingest import ingest
+from market_assets.collection.ledger import judge_coverage
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS
-from market_assets.errors import CollectionFailedError, EmptyAnswerError, SourceError
+from market_assets.errors import CollectionFailedError, EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
+from market_assets.store import DayState
 from market_assets.store.tables import CRYPTO_CORRELATIONS
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    import pandas as pd
 
     from market_assets.clock import Clock
     from market_assets.collection.write import ScopedWrite
     from market_assets.indicators import Indicator
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
-    from market_assets.store import LedgerEntry, Store
+    from market_assets.store import Store
     from market_assets.universe import Ticker, Universe
 
 _LOG = logging.getLogger(__name__)
@@ -45,33 +50,6 @@ _LOG = logging.getLogger(__name__)
 SourceFactory = Callable[[], "MarketDataSource"]
 #: called with (done, total, what) as a collection moves on
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class TickerOutcome:
-    """What became of one ticker in this run. `write` is None exactly when `error` is set."""
-
-    ticker: str
-    source: str
-    windows: tuple[FetchRequest, ...]
-    write: ScopedWrite | None = None
-    error: SourceError | None = None
-    failed_requests: int = 0
-    bars: pd.DataFrame = field(default_factory=pd.DataFrame)
-    quarantined: int = 0
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    #: windows that were answered without a bar though the calendar expected some; never a scope, asked for again
-    holes: tuple[str, ...] = ()
-
-    @property
-    def requests(self) -> int:
-        """How many windows were asked for."""
-        return len(self.windows)
-
-    @property
-    def message(self) -> str:
-        """The failure in one line; empty if there is none."""
-        return "" if self.error is None else f"{self.error.code}: {self.error}"
 
 
 class CollectionSession:
@@ -108,6 +86,7 @@ class CollectionSession:
         self._clock = clock
         self._may_go_on = may_go_on
         self._stopped = False
+        self._overtaken = False
         self._has_failed = has_failed
         self._source_factory = source_factory
         self._progress = progress or (lambda _done, _total, _what: None)
@@ -130,10 +109,20 @@ class CollectionSession:
         self.store.runs.start_collection(self.run_id, self.kind, self.now, self.settings.source_label)
         try:
             yield self
+        except LeaseLostError:
+            self._overtaken = True
+            raise
         finally:
             self.close()
-            self.store.runs.record_states(self._coverage(), self.run_id, self.now)
             status, summary = self._status(), self._summary()
+            try:
+                for name, outcome in self.outcomes.items():
+                    if outcome.error is not None:
+                        self._record_coverage(self.universe[name])
+            except LeaseLostError as lost:
+                # Days without their states are not done with: the next tick collects them again.
+                _LOG.warning("the states of the days were not recorded: %s", lost)
+                status = "failed"
             self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
             rows = self._feature_summary.get("rows", 0)
             _LOG.info("%s: %d of %d tickers, %s feature rows", status, len(self._stored), len(self._planned), rows)
@@ -184,8 +173,9 @@ class CollectionSession:
         self._features_expected = True
 
     def stored(self, ticker: Ticker) -> None:
-        """Note that the ticker's write has been committed."""
+        """Note that the ticker's write has been committed, and record what it means for every bar that was expected."""
         self._stored.add(ticker.name)
+        self._record_coverage(ticker)
 
     def universe_names(self) -> list[str]:
         """Return the names of the universe, in order."""
@@ -205,10 +195,16 @@ class CollectionSession:
         limits = Limits.of(self._source.oldest_available, self.now)
         window = days.widened(LOOKBACK_DAILY + 1)
         fetched = self.store.fetch_times(names, window.first, window.last + ONE_DAY)
+        self._never_fetched |= set(names) - fetched.keys()
+        # A day that was answered without a bar is a hole: it is asked for again in its own time (`holes.py`).
+        for hole in self.store.runs.states(
+            window.first, window.last + ONE_DAY, tickers=names, states=[DayState.HOLE_AT_SOURCE]
+        ):
+            if hole.asked_at is not None and hole.day not in days:
+                times = fetched.setdefault(hole.ticker, {}).setdefault(hole.interval, {})
+                times[hole.day] = max(times.get(hole.day, hole.asked_at), hole.asked_at)
         for name in names:
             held = fetched.get(name, {})
-            if not held:
-                self._never_fetched.add(name)
             requests = plan_requests(
                 self.universe[name],
                 days,
@@ -252,7 +248,13 @@ class CollectionSession:
         # weekend.
         has_bars = any(len(answer.bars) for answer in answers)
         nothing_ever = ticker.name in self._never_fetched
-        if empty and not has_bars and (nothing_ever or bars_are_due(ticker, requests, self._days, self.now)):
+        asked_for_holes = self.kind == REFILL
+        if (
+            empty
+            and not has_bars
+            and not asked_for_holes
+            and (nothing_ever or bars_are_due(ticker, requests, self._days, self.now))
+        ):
             errors.extend(empty)
         if errors:
             # All or nothing: a ticker with half of its windows would look complete.
@@ -305,6 +307,10 @@ class CollectionSession:
         with self.store.snapshot() as snapshot:
             return build.build_correlations(snapshot, DayRange(first, days.last), self.now, self.universe)
 
+    def recent_correlations(self, days: DayRange) -> pd.DataFrame:
+        """Return the stored correlations of the last sessions up to the end of `days`."""
+        return recent_correlations(self.store, days.last)
+
     def features_written(self, days: DayRange, write: ScopedWrite) -> None:
         """Note that the feature rows of `days` have been committed; their days are no longer stale."""
         frame, read_as_of = write.replacements[0].frame, write.fetched_at
@@ -349,8 +355,9 @@ class CollectionSession:
             len(failed) == len(self._planned) or len(self._stored) + len(failed) < len(self._planned)
         ):
             return "failed"
-        # Correlations and crypto rows count too: what raised was not stored.
-        if self._has_failed():
+        # Correlations and crypto rows count too: what raised was not stored. Days whose states could not be recorded
+        # are not done with: the next tick collects them again.
+        if self._overtaken or self._has_failed():
             return "failed"
         return "partial" if failed else "ok"
 
@@ -366,12 +373,10 @@ class CollectionSession:
             "features": self._feature_summary,
         }
 
-    def _coverage(self) -> list[LedgerEntry]:
-        states: list[LedgerEntry] = []
-        for name, outcome in self.outcomes.items():
-            ticker = self.universe[name]
-            if outcome.error is not None:
-                states += coverage_of_failure(ticker, outcome.windows, self._days, outcome.message)
-            elif name in self._stored:
-                states += coverage_of_answer(ticker, outcome.windows, self._days, outcome.bars, self.now)
-        return states
+    def _record_coverage(self, ticker: Ticker) -> None:
+        entries = judge_coverage(self.store, ticker, self.outcomes[ticker.name], self.now, self._coverage_rules)
+        self.store.runs.record_states(entries, self.run_id, self.now)
+
+    @cached_property
+    def _coverage_rules(self) -> Rules:
+        return Rules(late_after(self.settings), self.store.runs.collection_began())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from market_assets.store import Replacement, Scope
@@ -28,3 +28,5 @@ class ScopedWrite:
     fetched_at: datetime
     #: what a person wants to see beside the materialization; plain values, filled by the asset
     summary: Mapping[str, Any] = field(default_factory=dict)
+    #: called once the write has been committed; what it returns is shown beside the materialization too
+    after: Callable[[], Mapping[str, Any]] | None = None

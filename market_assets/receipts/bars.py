@@ -16,7 +16,7 @@ import pandas as pd
 from market_assets.calendars import US_PER_DAY, from_us
 from market_assets.maths.arrays import days, floats, instants_us
 from market_assets.receipts.hashes import float_bits
-from market_assets.receipts.prints import Series, differences, text_words, written_down
+from market_assets.receipts.prints import UNNAMED, Series, differences, text_words, written_down
 from market_assets.store.tables import CORPORATE_ACTIONS, KNOWN_FROM, KNOWN_TO, MARKET_BARS, REMOVED
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class LogChange:
     def name(self) -> str:
         """Return e.g. `bar QQQ 15m 2026-03-02T15:00Z`."""
         at = from_us(self.at_us)
+        if self.what == UNNAMED:
+            return f"a bar or action of {self.ticker} {self.interval}"
         if self.interval in _ACTIONS:
             return f"{self.interval} {self.ticker} {at:%Y-%m-%d}"
         return f"bar {self.ticker} {self.interval} {at:%Y-%m-%dT%H:%MZ}"

@@ -1,6 +1,6 @@
-"""The receipt itself: what stands in `FILE.receipt.json`, and writing and reading it.
+"""Making a receipt, and writing it beside its file.
 
-Belongs here: the document. Does not belong here: verifying it.
+Belongs here: what each part of the document says. Does not belong here: the document's form (`form.py`), verifying it.
 
 A receipt holds no secret: of the database its kind, never its address.
 """
@@ -18,25 +18,24 @@ import numpy as np
 
 import market_assets
 from market_assets.calendars import US_PER_MINUTE, from_us, observation_grid
-from market_assets.client.columns import Catalogue
 from market_assets.client.request import ATTRS_KEY, Request
 from market_assets.errors import ReceiptError
 from market_assets.receipts.bars import LogVersions
-from market_assets.receipts.files import FileFormat, read_frame
+from market_assets.receipts.form import FORM, receipt_path
 from market_assets.receipts.grounds import Grounds
-from market_assets.receipts.hashes import Kind, column_hash, differing, kind_of
+from market_assets.receipts.hashes import column_hash, differing, kind_of
 from market_assets.receipts.prints import written_down
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     import pandas as pd
 
+    from market_assets.client.columns import Catalogue
+    from market_assets.receipts.files import FileFormat
+    from market_assets.receipts.hashes import Kind
     from market_assets.store import Store
 
-#: version of the document's form
-FORM = 1
-SUFFIX = ".receipt.json"
 #: what decides the bits of a value: sources whose hash stands for the version of the computation
 _COMPUTATION = (
     "calendars",
@@ -48,16 +47,6 @@ _COMPUTATION = (
     "metrics.py",
     "row_texts.py",
 )
-
-
-def receipt_path(path: Path) -> Path:
-    """Return where the receipt of a file stands; a receipt's own path is returned as it is."""
-    return path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
-
-
-def file_path(path: Path) -> Path:
-    """Return the file that a receipt is about; a file's own path is returned as it is."""
-    return path.with_name(path.name.removesuffix(SUFFIX)) if path.name.endswith(SUFFIX) else path
 
 
 def request_of(frame: pd.DataFrame) -> Request:
@@ -115,40 +104,39 @@ def make_receipt(
     }
 
 
-def write_receipt(
-    frame: pd.DataFrame, path: Path | str, form: FileFormat, store: Store, catalogue: Catalogue | None = None
+def write_with_receipt(
+    frame: pd.DataFrame,
+    path: Path | str,
+    form: FileFormat,
+    store: Store,
+    catalogue: Catalogue,
+    *,
+    write: Callable[[Path], None],
 ) -> Path:
-    """Write the receipt of `frame`, which has been written to `path`, beside it; return the receipt's path."""
-    document = make_receipt(frame, Path(path), form, store, catalogue or Catalogue.whole())
-    return write_document(document, Path(path))
+    """Write a frame to `path` by `write` and its receipt beside it; return the receipt's path.
 
+    Both are whole when they appear, and neither appears if anything fails.
 
-def write_document(document: Mapping[str, Any], path: Path) -> Path:
-    """Write a receipt beside the file `path` that it is about; return the receipt's path."""
+    Raises:
+        ReceiptError: as `make_receipt`, or the path is that of a receipt.
+    """
+    path = Path(path)
     target = receipt_path(path)
-    text = json.dumps({**document, "file": {**document["file"], "name": path.name}}, separators=(",", ":"))
-    target.write_text(text + "\n", encoding="utf-8")
-    return target
-
-
-def read_receipt(path: Path | str) -> dict[str, Any]:
-    """Read the receipt of a file, or a receipt; raise ReceiptError if there is none or it is none."""
-    target = receipt_path(Path(path))
+    if target == path:
+        raise ReceiptError(f"{path} has the name of a receipt; give the file another one")
+    request_of(frame)  # before anything is written
+    parts = path.with_name(f"{path.name}.part"), target.with_name(f"{target.name}.part")
     try:
-        document = json.loads(target.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ReceiptError(f"there is no receipt {target}; an export writes it beside the file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ReceiptError(f"{target} is no receipt: {error}") from None
-    if not isinstance(document, dict) or document.get("receipt") != FORM:
-        raise ReceiptError(f"{target} is no receipt of form {FORM}; another version or another program wrote it")
-    return document
-
-
-def read_file(path: Path, receipt: Mapping[str, Any]) -> pd.DataFrame:
-    """Read the file of a receipt, columns in the kinds that the receipt states."""
-    kinds = {column["name"]: Kind(column["kind"]) for column in receipt["columns"]}
-    return read_frame(path, FileFormat(receipt["file"]["format"]), kinds)
+        write(parts[0])
+        document = make_receipt(frame, parts[0], form, store, catalogue)
+        document["file"]["name"] = path.name
+        parts[1].write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")
+        parts[0].replace(path)
+        parts[1].replace(target)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return target
 
 
 def file_hash(path: Path) -> str:

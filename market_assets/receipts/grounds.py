@@ -171,20 +171,25 @@ def correlation_window(sessions: Any, complete_us: IntArray) -> tuple[datetime, 
     return day_start(first), from_us(int(complete_us.max())) + _ONE_US
 
 
-def _rebuilt_names(frame: pd.DataFrame, request: Request) -> list[str]:
+def rebuildable(request: Request) -> frozenset[str]:
+    """Return the columns that the log can rebuild, if a frame has them."""
     names: Sequence[str] = request.features
     if request.ages:
         names = (*names, *(age_column(name) for name in request.features))
     if request.dataset == "history":
         names = (OBSERVED_AT, *names, *HISTORY_COLUMNS)
-    known = set(names)
+    return frozenset(names)
+
+
+def _rebuilt_names(frame: pd.DataFrame, request: Request) -> list[str]:
+    known = rebuildable(request)
     return [str(name) for name in frame.columns if name in known]
 
 
 def _sessions_shown(material: Material, entities: Entities, catalogue: Catalogue) -> dict[tuple[str, str], IntArray]:
     shown: dict[tuple[str, str], IntArray] = {}
     asked = correlations_of(material.request, catalogue)
-    for crypto, positions in entities.references(catalogue.universe).items() if asked else ():
+    for crypto, positions in material.positions.items():
         for name in asked:
             ticker = catalogue.correlations[name]
             log = material.correlations[crypto][ticker]

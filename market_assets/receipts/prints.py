@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from market_assets.calendars import US_PER_DAY
+from market_assets.errors import ReceiptError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,13 +34,15 @@ _US_PER_SECOND = 1_000_000
 
 #: what happened to a row since the receipt was written
 CHANGED, MISSING, ADDED = "changed", "missing", "added"
+#: a series has changed in such a way that every CRC-32 in it is the same; `at_us` is then its first row's time
+UNNAMED = "unnamed"
 
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
     """One row that is not what the receipt says."""
 
-    #: CHANGED, MISSING (the receipt has it) or ADDED (the receipt does not)
+    #: CHANGED, MISSING (the receipt has it), ADDED (the receipt does not), or UNNAMED for the series as a whole
     what: str
     series: str
     #: time of the row, microseconds UTC
@@ -118,21 +121,19 @@ def differences(then: Mapping[str, Any], now: Sequence[Series]) -> list[RowChang
         told = then["series"].get(name, {"sha256": None, "days": {}})
         series = by_name.get(name) or Series.of(name, np.empty(0, np.int64))
         if told["sha256"] != series.sha256 and not (told["sha256"] is None and not len(series.at_us)):
-            changes += _changes(told["days"], then["grids"], series)
+            found = list(_changes(told["days"], then["grids"], series))
+            first = int(series.at_us[0]) if len(series.at_us) else 0
+            changes += found or [RowChange(UNNAMED, name, first, None)]
     return changes
 
 
 def _changes(then: Mapping[str, Any], grids: Sequence[Sequence[int]], now: Series) -> Iterator[RowChange]:
     crc, rows_now = now.crc, dict(now.by_day())
     for day in sorted({*then, *rows_now}):
-        grid, encoded = then.get(day, (None, ""))
         rows = rows_now.get(day, slice(0, 0))
-        midnight = int(np.datetime64(day, "D").astype(np.int64)) * US_PER_DAY
-        at_then = [] if grid is None else [midnight + second * _US_PER_SECOND for second in grids[grid]]
-        crc_then = np.frombuffer(base64.b64decode(encoded), dtype="<u4").tolist()
         # Seconds are enough to tell rows apart and to name them.
         at_now = (now.at_us[rows] // _US_PER_SECOND * _US_PER_SECOND).tolist()
-        gone = Counter(zip(at_then, crc_then, strict=True))
+        gone = Counter(_told(day, then[day], grids) if day in then else [])
         fresh: dict[int, int] = {}
         for position, key in enumerate(zip(at_now, crc[rows].tolist(), strict=True), start=rows.start):
             if gone[key] > 0:
@@ -143,3 +144,16 @@ def _changes(then: Mapping[str, Any], grids: Sequence[Sequence[int]], now: Serie
         for at_us in sorted(left | fresh.keys()):
             what = ADDED if at_us not in left else CHANGED if at_us in fresh else MISSING
             yield RowChange(what, now.name, at_us, fresh.get(at_us))
+
+
+def _told(day: str, then: Sequence[Any], grids: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Return (time, CRC-32) of each row of a day as it was written down."""
+    try:
+        grid, encoded = then
+        midnight = int(np.datetime64(day, "D").astype(np.int64)) * US_PER_DAY
+        crc = np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<u4").tolist()
+        return [(midnight + second * _US_PER_SECOND, one) for second, one in zip(grids[grid], crc, strict=True)]
+    except (ValueError, IndexError) as error:
+        raise ReceiptError(
+            f"the receipt is damaged (fingerprints of {day}: {error}); take it from a copy, or export again"
+        ) from None

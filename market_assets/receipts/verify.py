@@ -13,12 +13,13 @@ import numpy as np
 
 from market_assets.calendars import from_us
 from market_assets.client.columns import Catalogue
-from market_assets.client.request import Request
 from market_assets.receipts.bars import Basement, LogVersions
-from market_assets.receipts.document import code_version, file_hash, file_path, read_file, read_receipt
-from market_assets.receipts.grounds import Grounds, correlation_name
+from market_assets.receipts.document import code_version, file_hash
+from market_assets.receipts.files import FileFormat, read_frame
+from market_assets.receipts.form import damaged, file_path, read_receipt, receipt_path, request_in
+from market_assets.receipts.grounds import Grounds, correlation_name, rebuildable
 from market_assets.receipts.hashes import Kind, column_hash, differing, float_bits
-from market_assets.receipts.prints import ADDED, CHANGED, MISSING, differences
+from market_assets.receipts.prints import ADDED, CHANGED, MISSING, UNNAMED, differences
 from market_assets.receipts.recompute import recomputed
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from market_assets.client.datasets import Material
+    from market_assets.client.request import Request
     from market_assets.maths.arrays import FloatArray
     from market_assets.receipts.bars import LogChange
     from market_assets.store import Store
@@ -35,6 +37,7 @@ _WHAT = {
     CHANGED: "is not what it was when the receipt was written",
     MISSING: "was there when the receipt was written and is gone",
     ADDED: "was not there when the receipt was written",
+    UNNAMED: "is not what it was when the receipt was written, and was changed so that its fingerprint is the same",
 }
 
 
@@ -118,33 +121,54 @@ class _Verification:
         """Compare everything."""
         request = self._request()
         self._compare_database(request)
-        frame = read_file(self.path, self.receipt)
+        kinds = {column["name"]: Kind(column["kind"]) for column in self.receipt["columns"]}
+        frame = read_frame(self.path, FileFormat(self.receipt["file"]["format"]), kinds)
         unsound = self._compare_file(frame)
-        versions = LogVersions.read(self.store, Basement.from_json(self.receipt["bars"]))
+        versions = LogVersions.read(self.store, self._basement())
         changes = versions.differences(self.receipt["bars"])
         counted = 0
         if self._can_be_rebuilt(frame):
             grounds = Grounds.of(self.store, frame, request, self.catalogue)
-            remade = recomputed(self.store, grounds, versions)
-            effects = self._compare_values(frame, unsound, grounds, grounds.rebuilt(remade))
+            remade, rebuilt = self._rebuilt(grounds, versions)
+            effects = [] if rebuilt is None else self._compare_values(frame, unsound, grounds, rebuilt)
             unexplained = self._tell_bars(changes, effects, grounds)
             rows = self._compare_rows(grounds, remade)
-            self._tell_unexplained(unexplained, stored_differ=rows)
+            if rebuilt is not None:
+                self._tell_unexplained(unexplained, stored_differ=rows)
             counted = len(grounds.rows) + sum(len(shown) for shown in grounds.sessions.values())
         else:
             self._tell_bars(changes, [], None)
         total = len(versions.bars) + len(versions.actions)
         return Verdict(tuple(self.findings), tuple(self.notes), len(frame), counted, total)
 
+    def _rebuilt(self, grounds: Grounds, versions: LogVersions) -> tuple[Material | None, pd.DataFrame | None]:
+        """Return the material computed again and the data set made of it; None where stored rows are impossible."""
+        try:
+            remade = recomputed(self.store, grounds, versions)
+            return remade, grounds.rebuilt(remade)
+        except ValueError as error:
+            # No row that this program wrote is refused by its own maths.
+            self._find("value", "the data set", f"cannot be made again from what is stored: {error}")
+            return None, None
+
     # --- what surrounds the data set ----------------------------------------------------------------------------------
 
     def _request(self) -> Request:
         """Return how the data set was made, without features that this program does not have any more."""
-        request = Request.from_json(self.receipt["request"])
+        request = request_in(self.receipt)
+        for column in self.receipt["columns"]:
+            if column["role"] == "rebuilt" and column["name"] not in rebuildable(request):
+                raise damaged(receipt_path(self.path), f"request: lacks the feature of the column {column['name']}")
         for name in request.features:
             if name not in self.catalogue.names:
                 self._find("value", f"column {name}", "cannot be computed again: this program has no such feature")
         return replace(request, features=tuple(name for name in request.features if name in self.catalogue.names))
+
+    def _basement(self) -> Basement:
+        try:
+            return Basement.from_json(self.receipt["bars"])
+        except ValueError as error:
+            raise damaged(receipt_path(self.path), f"bars: {error}") from None
 
     def _compare_database(self, request: Request) -> None:
         source, then = self.store.source(), self.receipt["source"]
@@ -174,8 +198,6 @@ class _Verification:
 
     def _compare_file(self, frame: pd.DataFrame) -> set[str]:
         """Return the columns of the file that are not what was exported."""
-        if file_hash(self.path) == self.receipt["file"]["sha256"]:
-            return set()
         name, told = self.path.name, {column["name"]: column for column in self.receipt["columns"]}
         if len(frame) != self.receipt["rows"]:
             self._find("file", f"file {name}", f"has {len(frame)} lines, {self.receipt['rows']} were exported")
@@ -191,7 +213,8 @@ class _Verification:
         for column in sorted(unsound):
             if told[column]["role"] == "own":
                 self._find("file", f"column {column}", f"of {name} is not what was exported")
-        if not self.findings and not unsound:
+        same = not self.findings and not unsound
+        if same and file_hash(self.path) != self.receipt["file"]["sha256"]:
             self.notes.append(f"{name} was written anew since the export; every value in it is the same")
         return unsound
 
@@ -250,12 +273,12 @@ class _Verification:
 
     # --- the stored rows ----------------------------------------------------------------------------------------------
 
-    def _compare_rows(self, grounds: Grounds, remade: Material) -> bool:
+    def _compare_rows(self, grounds: Grounds, remade: Material | None) -> bool:
         """Find stored feature rows and correlations that are not what the receipt says; return whether there are."""
         if self.receipt["served"]["columns"] != list(grounds.material.rows.names):
             self.notes.append("this program reads other columns for these features: stored rows were not compared")
             return False
-        values = dict(_stored_and_computed(grounds, remade))
+        values = {} if remade is None else dict(_stored_and_computed(grounds, remade))
         changes = differences(self.receipt["served"], grounds.served())
         for change in changes:
             does = []
@@ -264,8 +287,9 @@ class _Verification:
                 if float_bits(np.array([one])) != float_bits(np.array([two])):
                     does.append(f"{name} is stored as {one!r} and computed as {two!r}")
             told = "; ".join(does) or "its values are those of its bars: when it was stored, why, or from what"
-            subject = f"{change.series} {from_us(change.at_us):%Y-%m-%dT%H:%MZ}"
-            self._find("row", subject, _WHAT[change.what] + ("" if change.what == MISSING else f"; {told}"))
+            at = "" if change.what == UNNAMED else f" {from_us(change.at_us):%Y-%m-%dT%H:%MZ}"
+            silent = change.position is None or remade is None
+            self._find("row", f"{change.series}{at}", _WHAT[change.what] + ("" if silent else f"; {told}"))
         unstamped = int((grounds.read_as_of_us == np.iinfo(np.int64).min).sum())
         if unstamped:
             self.notes.append(f"{unstamped} feature rows do not say what they were computed from; taken as stored")

@@ -30,13 +30,16 @@ class Interval(StrEnum):
 #: length of an intraday bar; a 1d bar has no fixed length
 BAR_LENGTH = {Interval.M15: timedelta(minutes=15), Interval.H1: timedelta(hours=1)}
 
+#: reason of a row that may be the running bar of a late feed: whoever has this bar already keeps it
+FEED_BEHIND = "feed_behind"
+
 #: columns of `FetchAnswer.bars`, in order. Times are datetime64[us, UTC], values float64.
 BAR_COLUMNS = ("bar_start", "bar_end", "open", "high", "low", "close", "volume")
 #: columns of `FetchAnswer.actions`: kind is `dividend` or `split`, ex_date a datetime.date in venue time, value the
 #: dividend per share as the source states it or new shares per old share (USO 2020: 0.125)
 ACTION_COLUMNS = ("kind", "ex_date", "value")
 #: columns of `FetchAnswer.rejected`: rows of the answer that are not bars, with the reason
-#: (`null_bar`, `live_row`, `unfinished`, `off_grid`, `off_session`, `outside_window`, `duplicate`)
+#: (`null_bar`, `live_row`, `unfinished`, `feed_behind`, `off_grid`, `off_session`, `outside_window`, `duplicate`)
 REJECTED_COLUMNS = ("bar_start", "open", "high", "low", "close", "volume", "reason")
 
 

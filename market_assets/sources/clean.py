@@ -7,6 +7,8 @@ What looks like a bar and is none (each ends in `rejected` with its reason):
 
 * `live_row`: the last trade as a row of its own, at an odd second or at the time of the last trade
 * `unfinished`: the bar has not ended, or its feed lag has not passed
+* `feed_behind`: the bar has ended by the clock, but the source's last trade is older than its feed lag allows and lies
+  inside of it: the feed is late, and this is the bar that is running there
 * `off_session`, `off_grid`: before or after the venue's hours (half-day closing prints, night sessions); between bars
 * `null_bar`: a placeholder without prices
 * `outside_window`: appended by the source behind the end of the window that was asked for
@@ -24,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from market_assets.calendars import US_PER_DAY, US_PER_MINUTE
-from market_assets.sources.base import BAR_COLUMNS, BAR_LENGTH, Interval
+from market_assets.sources.base import BAR_COLUMNS, BAR_LENGTH, FEED_BEHIND, Interval
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -43,8 +45,23 @@ _US_PER_QUARTER = 15 * US_PER_MINUTE
 _CLOSING_EARLY_US = US_PER_MINUTE
 _CLOSING_LATE_US = 15 * US_PER_MINUTE
 
-_REASONS = ("", "outside_window", "live_row", "off_session", "off_grid", "unfinished", "null_bar", "duplicate")
-_KEPT, _OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID, _UNFINISHED, _NULL, _DUPLICATE = range(len(_REASONS))
+_REASONS = (
+    "",
+    "outside_window",
+    "live_row",
+    "off_session",
+    "off_grid",
+    "unfinished",
+    "null_bar",
+    "duplicate",
+    FEED_BEHIND,
+)
+_KEPT, _OUTSIDE, _LIVE, _OFF_SESSION, _OFF_GRID, _UNFINISHED, _NULL, _DUPLICATE, _BEHIND = range(len(_REASONS))
+#: A feed is late if its last trade is older than its lag and this. Of the ETFs' minutes of 2019-12, ten of twelve have
+#: a trade in every quarter of an hour; the two others are marked as thinly traded in the universe.
+_SILENCE_US = 15 * US_PER_MINUTE
+#: Whatever the source says, a bar that ended (and was due) so long ago is finished: a venue falls silent at its close.
+_BEHIND_AT_MOST_US = 60 * US_PER_MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,7 @@ def clean_rows(
     reason = placed.reason
     unfinished = placed.end_us + _us(ticker.feed_lag) > fetched_at_us
     reason[(reason == _KEPT) & unfinished] = _UNFINISHED
+    reason[(reason == _KEPT) & _still_running(placed, rows, ticker, fetched_at_us)] = _BEHIND
     # Until the next session begins, Yahoo stamps a finished session's daily row with its last trade instead of its
     # open. A venue without a close has no such row: there it is a day in progress, or an FX price of the wrong day.
     after_close = rows.stamp_us - placed.end_us
@@ -151,6 +169,16 @@ def count_expected(
     """Return how many bars of the window must have been published `grace` before `fetched_at_us`."""
     _, ends = calendar.expected_bars(interval, start_us, end_us)
     return int(np.count_nonzero(ends + _us(ticker.feed_lag) + _us(grace) <= fetched_at_us))
+
+
+def _still_running(placed: _Placed, rows: RawRows, ticker: Ticker, fetched_at_us: int) -> NDArray[np.bool_]:
+    """Return which bars run on in a feed that is later than its stated lag."""
+    last = rows.last_trade_us
+    if last is None or ticker.thinly_traded or fetched_at_us - last <= _us(ticker.feed_lag) + _SILENCE_US:
+        return np.zeros(placed.end_us.shape, dtype=np.bool_)
+    # Nothing is traded in the last seconds of most bars.
+    inside = (placed.start_us <= last) & (last < placed.end_us - US_PER_MINUTE)
+    return np.asarray(inside & (fetched_at_us < placed.end_us + _us(ticker.feed_lag) + _BEHIND_AT_MOST_US))
 
 
 def _sorted(rows: RawRows) -> RawRows:

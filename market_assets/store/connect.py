@@ -73,6 +73,21 @@ class Database:
         self.url = normalise_url(url)
         self.engine = _create_engine(self.url)
         self.backend: Backend = backend_of(self.engine.dialect.name)
+        self._fence: Callable[[sa.Connection], None] | None = None
+
+    @contextmanager
+    def fenced(self, fence: Callable[[sa.Connection], None]) -> Iterator[None]:
+        """While the block lasts, call `fence` at the end of every write of this object; if it raises, nothing changes.
+
+        Raises RuntimeError if this object is fenced already.
+        """
+        if self._fence is not None:
+            raise RuntimeError("the database is fenced already; give each collection a Database of its own")
+        self._fence = fence
+        try:
+            yield
+        finally:
+            self._fence = None
 
     @property
     def redacted_url(self) -> str:
@@ -85,8 +100,11 @@ class Database:
         with self._explained("read"), self.backend.reading(self.engine) as connection:
             yield connection
 
-    def write(self, work: Callable[[sa.Connection], _Result]) -> _Result:
-        """Run `work` in a writing transaction; run all of it again, up to three times, when it lost a race."""
+    def write(self, work: Callable[[sa.Connection], _Result], *, fenced: bool = True) -> _Result:
+        """Run `work` in a writing transaction; run all of it again, up to three times, when it lost a race.
+
+        `fenced=False` is for what nobody else writes.
+        """
         retrying = Retrying(
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
@@ -94,12 +112,17 @@ class Database:
             reraise=True,
         )
         with self._explained("write"):
-            result: _Result = retrying(self._write_once, work)
+            result: _Result = retrying(self._write_once, work, self._fence if fenced else None)
             return result
 
-    def _write_once(self, work: Callable[[sa.Connection], _Result]) -> _Result:
+    def _write_once(
+        self, work: Callable[[sa.Connection], _Result], fence: Callable[[sa.Connection], None] | None
+    ) -> _Result:
         with self.backend.writing(self.engine) as connection:
-            return work(connection)
+            result = work(connection)
+            if fence is not None:
+                fence(connection)
+            return result
 
     @contextmanager
     def schema_change(self) -> Iterator[sa.Connection]:

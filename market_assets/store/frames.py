@@ -51,7 +51,7 @@ def to_arrays(layout: VersionedTable, frame: pd.DataFrame) -> Arrays:
 
 def to_frame(specs: Iterable[ColumnSpec], arrays: Mapping[str, NDArray[Any]]) -> pd.DataFrame:
     """Return `arrays` as a frame with one column per spec."""
-    return pd.DataFrame({spec.name: _to_series(spec.kind, arrays[spec.name]) for spec in specs})
+    return pd.DataFrame({spec.name: _to_column(spec.kind, arrays[spec.name]) for spec in specs})
 
 
 def row_count(arrays: Mapping[str, NDArray[Any]]) -> int:
@@ -66,6 +66,10 @@ def take(arrays: Mapping[str, NDArray[Any]], rows: NDArray[Any]) -> Arrays:
 
 def concatenate(parts: Sequence[Arrays]) -> Arrays:
     """Return the rows of all `parts` (at least one), which have the same columns."""
+    filled = [part for part in parts if row_count(part)]
+    if len(filled) <= 1:
+        return dict((filled or parts)[0])
+    parts = filled
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -125,15 +129,16 @@ def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
     return array
 
 
-def _to_series(kind: Kind, values: NDArray[Any]) -> pd.Series:
+def _to_column(kind: Kind, values: NDArray[Any]) -> NDArray[Any] | pd.DatetimeIndex | pd.Series:
+    """Return a column of a frame. Numbers stay arrays: a Series of each takes longer than the frame itself."""
     if kind is Kind.TIMESTAMP:
-        return pd.Series(values.view("datetime64[us]")).dt.tz_localize("UTC")
+        return pd.DatetimeIndex(values.view("datetime64[us]")).tz_localize("UTC")
     if kind is Kind.DATE:
         days, inverse = np.unique(values, return_inverse=True)
         return pd.Series(_objects(days.tolist())[inverse] if len(values) else values.astype(object), dtype=object)
     if kind in {Kind.TEXT, Kind.LONG_TEXT}:
         return pd.Series(values, dtype=object)
-    return pd.Series(values)
+    return values
 
 
 def _to_array(table: str, spec: ColumnSpec, values: pd.Series) -> NDArray[Any]:

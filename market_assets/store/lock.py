@@ -4,7 +4,8 @@ Belongs here: acquiring, renewing, releasing. Does not belong here: what is done
 
 All times are of the database's clock, so pods need not agree on theirs. A heartbeat thread renews the lease with
 connections of its own; `check` trusts this process's monotonic clock, counted from before the last renewal was sent, so
-it gives up no later than the database does.
+it gives up no later than the database does. That is for stopping early. What makes sure is `confirm`, in the very
+transaction of every write (`Store.fenced_by`): a process that was paused may look at its watch and write an hour later.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class CollectionLock:
         deadline = time.monotonic() + wait.total_seconds()
         while True:
             sent_at = time.monotonic()
-            busy = self._database.write(lambda connection: self._try(connection, holder, token, lease))
+            busy = self._database.write(lambda connection: self._try(connection, holder, token, lease), fenced=False)
             if busy is None:
                 return CollectionLease(self, token, lease, sent_at)
             if time.monotonic() + poll.total_seconds() > deadline:
@@ -89,13 +90,18 @@ class CollectionLock:
             update = sa.update(self._table).where(self._table.columns.token == token).values(expires_at=expires_at)
             return connection.execute(update).rowcount == 1
 
-        return self._database.write(extend)
+        return self._database.write(extend, fenced=False)
 
     def free(self, token: str) -> None:
         """Free the lock if `token` still holds it."""
         update = sa.update(self._table).where(self._table.columns.token == token)
         emptied = update.values(holder=None, token=None, acquired_at=None, expires_at=None)
-        self._database.write(lambda connection: connection.execute(emptied))
+        self._database.write(lambda connection: connection.execute(emptied), fenced=False)
+
+    def holds(self, connection: sa.Connection, token: str) -> bool:
+        """Return whether `token` holds the lock; if it does, nobody else takes it before the transaction ends."""
+        query = sa.select(self._table.columns.token).with_for_update(read=True)
+        return connection.execute(query).scalar_one_or_none() == token
 
     def _held(self, connection: sa.Connection, *, for_update: bool) -> LockState | None:
         at = self._table.columns
@@ -139,6 +145,18 @@ class CollectionLease:
             raise LeaseLostError(
                 f"the lease of the collection lock ({self._lease.total_seconds():.0f} s) ended before it was renewed; "
                 "stop, and collect again: a run is idempotent"
+            )
+
+    def confirm(self, connection: sa.Connection) -> None:
+        """Raise LeaseLostError unless the lock is this one's in the open transaction, and stays so until its end.
+
+        A lease that ran out but was taken by nobody is still good: whoever takes it next sees what this one has stored.
+        """
+        if not self._lock.holds(connection, self._token):
+            self._lost = True
+            raise LeaseLostError(
+                "another collection has taken the collection lock meanwhile, and its newer rows stand; nothing was "
+                "written: stop, and collect again"
             )
 
     def release(self) -> None:

@@ -40,12 +40,17 @@ RUNNING = "running"
 
 
 class DayState(StrEnum):
-    """State of one expected (ticker, interval, day), in order of precedence."""
+    """State of one expected bar, or of one (ticker, interval, day): of its bars the one that stands first here."""
 
+    #: no bar is expected
     CLOSED = "closed"
+    #: the bar was due and the source has not answered since
     FETCH_FAILED = "fetch_failed"
+    #: the source answered after the bar was due, without it
     HOLE_AT_SOURCE = "hole_at_source"
+    #: it has more than one version
     REVISED = "revised"
+    #: it came long after it was due
     LATE = "late"
     OK = "ok"
 
@@ -59,6 +64,12 @@ class LedgerEntry:
     day: date
     state: DayState
     detail: str | None = None
+    #: one letter per expected bar, in order of time (`collection/coverage.py`); None where it was never recorded
+    slots: str | None = None
+    #: start of the last request for the day that the source answered, with bars or without
+    asked_at: datetime | None = None
+    #: when a hole was first seen that is still there
+    hole_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +133,9 @@ class RunLog:
                 status=status, finished_at=ensure_utc(finished_at, "finished_at"), summary=json.dumps(dict(summary))
             )
         )
-        # A no-op update counts as no row on MariaDB, but finished_at always differs from what a start wrote.
-        if self._database.write(lambda connection: connection.execute(update).rowcount) == 0:
+        # A no-op update counts as no row on MariaDB, but finished_at always differs from what a start wrote. A run that
+        # lost its lease still says so: its record is nobody else's.
+        if self._database.write(lambda connection: connection.execute(update).rowcount, fenced=False) == 0:
             raise KeyError(f"no collection {run_id!r} was started; call start_collection first")
 
     def last_collections(self, count: int) -> list[CollectionRecord]:
@@ -173,6 +185,9 @@ class RunLog:
             "detail": _texts([entry.detail and entry.detail[:REASON_LENGTH] for entry in kept]),
             "run_id": _texts([run_id] * len(kept)),
             "recorded_at": _instants([recorded_at] * len(kept)),
+            "slots": _texts([entry.slots for entry in kept]),
+            "asked_at": _instants([entry.asked_at for entry in kept]),
+            "hole_since": _instants([entry.hole_since for entry in kept]),
         }
         table = self._schema.plain(COLLECTION_LEDGER)
         self._database.write(lambda connection: self._database.backend.upsert(connection, table, rows))
@@ -187,12 +202,14 @@ class RunLog:
             where.append(at.ticker.in_(list(tickers)))
         if states is not None:
             where.append(at.state.in_([state.value for state in states]))
-        columns = [at.ticker, at.interval, at.day, at.state, at.detail]
+        columns = [at.ticker, at.interval, at.day, at.state, at.detail, at.slots, at.asked_at, at.hole_since]
         with self._database.reading() as connection:
             found = select_arrays(connection, self._database.backend, columns, *where)
         entries = [
-            LedgerEntry(ticker, interval, day, DayState(state), detail)
-            for ticker, interval, day, state, detail in zip(
+            LedgerEntry(
+                ticker, interval, day, DayState(state), detail, slots, _instant_or_none(asked), _instant_or_none(since)
+            )
+            for ticker, interval, day, state, detail, slots, asked, since in zip(
                 *(found[column.name].tolist() for column in columns), strict=True
             )
         ]
@@ -270,5 +287,9 @@ def _days(values: Sequence[date]) -> np.ndarray[Any, np.dtype[np.datetime64]]:
     return np.array(values, dtype="datetime64[D]")
 
 
-def _instants(values: Sequence[datetime]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([to_micros(value) for value in values], dtype=np.int64)
+def _instants(values: Sequence[datetime | None]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array([NO_INSTANT if value is None else to_micros(value) for value in values], dtype=np.int64)
+
+
+def _instant_or_none(value: int) -> datetime | None:
+    return None if value == NO_INSTANT else from_micros(value)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from market_assets.store.frames import Arrays
     from market_assets.store.schema import Schema
 
-#: calendar days after a bar on which a feature can still depend on it; at least the features' own look-back (tested)
-STALE_LOOKBACK_DAYS = 45
+#: calendar days after a bar on which a row can still depend on it: at least the look-back of the longest correlation
+#: and of the crypto rows that stand on it (tested)
+STALE_LOOKBACK_DAYS = 160
 
 
 def days_made_stale(connection: sa.Connection, backend: Backend, schema: Schema, changed: Iterable[date]) -> set[date]:

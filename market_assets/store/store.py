@@ -6,6 +6,7 @@ Belongs here: the public methods. Does not belong here: how they work; each dele
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from market_assets.clock import Clock
+    from market_assets.store.lock import CollectionLease
     from market_assets.store.scopes import Scope
     from market_assets.store.tables import VersionedTable
 
@@ -71,6 +73,20 @@ class Store:
     def close(self) -> None:
         """Close all idle connections."""
         self.database.dispose()
+
+    def over_the_same_connections(self) -> Self:
+        """Return a store of the same database that shares this one's connections, and can be fenced by itself."""
+        return type(self)(copy(self.database), self._schema, self._clock)
+
+    @contextmanager
+    def fenced_by(self, lease: CollectionLease) -> Iterator[None]:
+        """While the block lasts, write only what is committed while `lease` still holds the collection lock.
+
+        A write after another process has taken the lock raises LeaseLostError and changes nothing: a collection that
+        was paused, and wakes up with old knowledge, cannot withdraw what a newer one has stored.
+        """
+        with self.database.fenced(lease.confirm):
+            yield
 
     # --- schema -------------------------------------------------------------------------------------------------------
 

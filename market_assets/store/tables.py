@@ -279,7 +279,7 @@ COLLECTIONS = PlainTable(
         _json("summary"),
     ),
 )
-#: exactly one state per expected (ticker, interval, day)
+#: exactly one state per expected slot of each (ticker, interval, day), and one of the day as a whole
 COLLECTION_LEDGER = PlainTable(
     "collection_ledger",
     (_name("ticker"), _word("interval"), ColumnSpec("day", Kind.DATE)),
@@ -288,6 +288,10 @@ COLLECTION_LEDGER = PlainTable(
         ColumnSpec("detail", Kind.TEXT, nullable=True, length=REASON_LENGTH),
         _name("run_id"),
         _instant("recorded_at"),
+        # one letter per expected bar, see collection/coverage.py
+        ColumnSpec("slots", Kind.TEXT, nullable=True, length=REASON_LENGTH),
+        _instant("asked_at", nullable=True),
+        _instant("hole_since", nullable=True),
     ),
 )
 #: days whose stored features stand on bars that have changed since

@@ -3,9 +3,9 @@
 Belongs here: the order of a write, and moving versions to history. Does not belong here: comparing rows (diffs.py), SQL
 that differs between databases (dialects), the deletion guard (guard.py), reading (snapshots.py).
 
-Order of locks in a write: ledger rows (sorted), then pending deletions, then the knowledge counter. The counter
-is held until the commit, so its stamps are in the order of the commits, and whoever reads the counter sees every write
-up to it.
+Order of locks in a write: ledger rows (sorted), then pending deletions, then the knowledge counter, then (of a
+collection, `Store.fenced_by`) the collection lock. The counter is held until the commit, so its stamps are in the order
+of the commits, and whoever reads the counter sees every write up to it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from market_assets.checks.verdict import Verdict
     from market_assets.collection.days import DayRange
-    from market_assets.collection.session import CollectionSession, TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
+    from market_assets.collection.session import CollectionSession
     from market_assets.universe import Ticker
 
 

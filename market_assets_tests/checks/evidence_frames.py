@@ -12,7 +12,7 @@ import pandas as pd
 
 from market_assets.checks.evidence import TickerEvidence
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import TickerOutcome
+from market_assets.collection.outcome import TickerOutcome
 from market_assets.metrics import StalenessLimits
 from market_assets.universe import UNIVERSE
 from market_assets_tests.market_frames import action_frame, no_bars, walk

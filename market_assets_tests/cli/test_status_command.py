@@ -68,7 +68,7 @@ def test_json_says_what_the_tables_say(run: Run) -> None:
     assert [run["status"] for run in state["collections"]] == ["partial", "interrupted", "ok"]
     assert state["tickers"]["TLT"]["days"] == {"2026-03-02": "fetch_failed"}
     assert state["tickers"]["TLT"]["last_error"]["at"] == "2026-03-02T14:10:00Z"
-    assert state["database"]["revision"] == "0001"
+    assert state["database"]["revision"] == "0002"
 
 
 @pytest.mark.usefixtures("stocked")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from market_assets.clock import ManualClock
+from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import DayRange
-from market_assets.collection.session import CollectionSession, TickerOutcome
-from market_assets.errors import EmptyAnswerError, SourceError
+from market_assets.collection.session import CollectionSession
+from market_assets.errors import EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
 from market_assets.sources.base import (
@@ -22,11 +24,14 @@ from market_assets.sources.base import (
     FetchRequest,
     Interval,
 )
-from market_assets.store import Store
-from market_assets.universe import UNIVERSE
+from market_assets.store import CollectionLock, Store
+from market_assets.store.tables import COLLECTION_LOCK
+from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from market_assets.collection.outcome import TickerOutcome
 
 FRIDAY = datetime(2026, 8, 28, 21, 31, tzinfo=UTC)
 SATURDAY = FRIDAY + timedelta(days=1)
@@ -84,6 +89,51 @@ def collect(tmp_path: Path, now: datetime, empty: set[Interval], kind: type[Hole
             store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at)
     store.close()
     return outcome
+
+
+def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its_days_are_collected_again(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock(FRIDAY)
+    store = Store.connect(f"sqlite:///{tmp_path / 'market.db'}", clock=clock)
+    store.migrate()
+    settings = Settings.load(yahoo_base_url="http://127.0.0.1:1", yahoo_attempts=1, yfinance_request_delay=0.0)
+    lock = CollectionLock(store)
+    lost = lock.acquire("paused")
+    qqq = UNIVERSE["QQQ"]
+    session = CollectionSession(
+        store=store,
+        source_factory=lambda: Holes(clock, set()),
+        settings=settings,
+        universe=Universe((qqq,)),
+        indicators=(),
+        clock=clock,
+        run_id="overtaken",
+        kind="tick",
+    )
+    days = DayRange.of(FRIDAY)
+
+    def is_overtaken() -> None:
+        with store.fenced_by(lost), session.recorded(days):
+            outcome = session.collect(qqq, days, ["QQQ"])
+            assert outcome.write is not None
+            store.replace(outcome.write.replacements, scopes=outcome.write.scopes, fetched_at=outcome.write.fetched_at)
+            table = store.schema.plain(COLLECTION_LOCK)
+            stolen = sa.update(table).values({"token": "another's"})
+            store.database.write(lambda connection: connection.execute(stolen), fenced=False)
+            session.stored(qqq)
+
+    with pytest.raises(LeaseLostError):
+        is_overtaken()
+    lost.release()
+
+    record = store.runs.collection("overtaken")
+    assert record is not None
+    # everything was stored, but what became of the days could not be told: nobody may take them for done
+    assert (record.status, record.summary["stored"]) == ("failed", ["QQQ"])
+    assert store.runs.states(days.first, days.last + timedelta(days=1)) == []
+    assert uncollected_days(store, SATURDAY, settings) == days
+    store.close()
 
 
 def test_a_hole_in_one_interval_does_not_throw_away_the_others(tmp_path: Path) -> None:

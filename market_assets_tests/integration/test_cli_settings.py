@@ -45,10 +45,13 @@ def test_the_interval_sets_the_grid_and_the_log_level_and_the_delay_are_what_the
     program: Program, yahoo: SimulatorServer
 ) -> None:
     """COLLECTION_INTERVAL_MINUTES, LOG_LEVEL, YFINANCE_REQUEST_DELAY."""
-    done = program.run("collect", COLLECTION_INTERVAL_MINUTES="180", LOG_LEVEL="DEBUG", YFINANCE_REQUEST_DELAY="0.06")
+    # a database of its own: rows that are stored stay, whatever the interval becomes
+    new = f"sqlite:///{program.directory / 'new.db'}"
+    interval = {"COLLECTION_INTERVAL_MINUTES": "180", "DATABASE_URL": new}
+    done = program.run("collect", LOG_LEVEL="DEBUG", YFINANCE_REQUEST_DELAY="0.06", **interval)
     assert done.status == 0, done.err
     today = datetime.now(UTC).date()
-    rows = program.run("features", "--start", f"{today}", "-f", "json", "--only", "spy_price").json()
+    rows = program.run("features", "--start", f"{today}", "-f", "json", "--only", "spy_price", DATABASE_URL=new).json()
     times = [datetime.fromisoformat(row["observed_at"]) for row in rows]
     assert [(at.hour % 3, at.minute) for at in times] == [(0, 0)] * len(times)
     # each request is told, with what came of it and how long it took

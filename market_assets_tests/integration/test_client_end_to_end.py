@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from market_assets import FeatureStore
 from market_assets.client.columns import Catalogue
 from market_assets.receipts import read_receipt, verify_receipt
+from market_assets.store.tables import MARKET_BARS
 from market_assets_tests.databases import ALL_DATABASES, database_url
 from market_assets_tests.feature_log import STORY, FeatureLog, tell_story
 
@@ -52,6 +55,16 @@ def test_every_database_gives_the_same_training_sets_and_receipts(
         assert ours.pop("database") != theirs.pop("database")
         assert ours["bars"] == theirs["bars"]
         assert ours["columns"] == theirs["columns"]
+    bars = log.store.schema.current(MARKET_BARS)
+    first = log.store.read(MARKET_BARS, series=["BTC"], intervals=["1d"]).iloc[0]
+    start, close = first["bar_start"].to_pydatetime(), float(np.nextafter(first["close"], np.inf))
+    own = (bars.columns.ticker == "BTC") & (bars.columns.interval == "1d") & (bars.columns.bar_start == start)
+    with log.store.database.engine.begin() as connection:
+        assert connection.execute(sa.update(bars).where(own).values(close=close)).rowcount == 1
+    for path in (here, there):
+        (finding,) = verify_receipt(path, log.store, log.catalogue).findings
+        assert finding.subject == f"bar BTC 1d {start:%Y-%m-%dT%H:%MZ}"
+        assert f"close={close!r}" in finding.detail
     log.store.close()
 
 

@@ -16,7 +16,7 @@ from market_assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from market_assets.row_texts import null_reasons
 from market_assets.sources.simulator import Fault, FaultKind
 from market_assets.store import CollectionLock
-from market_assets.store.tables import MARKET_BARS, ML_FEATURES
+from market_assets.store.tables import MARKET_BARS, ML_FEATURES, ML_INDICATORS
 from market_assets_tests.fakes import SMALL_NAMES, cell, closed_versions, true_price
 from market_assets_tests.integration.conftest import FIRST_TICK, WEEK_ENDS
 
@@ -358,3 +358,19 @@ def test_a_backfill_gives_each_past_row_the_values_of_its_own_time(workshop: Wor
     # nor does it touch what is there
     pd.testing.assert_frame_equal(collector.rows(FIRST_TICK.date()), today, check_exact=True)
     assert set(collector.store.read(ML_FEATURES)["origin"]) == {"backfill", "live"}
+
+
+def test_a_coarser_interval_withdraws_no_row_that_was_served(workshop: Workshop) -> None:
+    collector = workshop.bootstrapped().at(FIRST_TICK + timedelta(minutes=30))
+    collector.collect()
+    served = collector.rows(FIRST_TICK.date())
+    indicators = collector.store.read(ML_INDICATORS, start=FIRST_TICK.date())
+    hourly = workshop.new(str(collector.settings.sqlalchemy_url), collection_interval_minutes=60)
+    assert hourly.at(FIRST_TICK + timedelta(minutes=60)).collect().success
+    rows = hourly.rows(FIRST_TICK.date())
+    half_past = [at for at in served.index if at.minute == 30]
+    assert half_past
+    pd.testing.assert_frame_equal(rows.loc[half_past], served.loc[half_past], check_exact=True)
+    assert rows.index.max() == FIRST_TICK.replace(hour=16, minute=0)
+    now = hourly.store.read(ML_INDICATORS, start=FIRST_TICK.date())
+    assert set(indicators["observed_at"]) < set(now["observed_at"])

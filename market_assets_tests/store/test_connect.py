@@ -90,7 +90,7 @@ def test_a_store_does_not_travel_to_another_process(store: Store) -> None:
 def test_describe_says_what_the_database_is(store: Store) -> None:
     state = store.describe()
     assert state.dialect == store.database.backend.label
-    assert state.revision == "0001"
+    assert state.revision == "0002"
     assert state.server_version[0].isdigit()
     assert state.size_bytes > 0
 

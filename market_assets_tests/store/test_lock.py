@@ -8,9 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from market_assets.errors import CollectionBusyError, LeaseLostError
-from market_assets.store import CollectionLease, CollectionLock, Store
+from market_assets.store import CollectionLease, CollectionLock, DayState, LedgerEntry, Store
+from market_assets.store.tables import COLLECTION_LOCK
+from market_assets_tests.store.builders import DAY, FETCHED, closes, write_bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,3 +127,109 @@ def test_of_many_that_ask_at_once_exactly_one_gets_the_lock(url: str, open_store
         thread.join()
     held[0].release()
     assert sorted(outcomes) == ["busy"] * 4 + ["held"]
+
+
+# --- the fence: what a collection writes, it writes while it holds the lock -------------------------------------------
+
+
+def lease_runs_out(store: Store) -> None:
+    """Let the lease end, for the database: its holder does not notice."""
+    table = store.schema.plain(COLLECTION_LOCK)
+    aged = sa.update(table).values(acquired_at=FETCHED, expires_at=FETCHED)
+    store.database.write(lambda connection: connection.execute(aged), fenced=False)
+
+
+def test_a_write_after_another_collection_has_taken_the_lock_changes_nothing(store: Store) -> None:
+    lock = CollectionLock(store)
+    paused = lock.acquire("paused", lease=LONG)
+    with store.fenced_by(paused):
+        write_bars(store, [1.0, 2.0])
+        lease_runs_out(store)
+        newer = lock.acquire("newer", lease=LONG)
+        paused.check()  # by its own watch it holds the lock still
+        for write in (
+            lambda: write_bars(store, [3.0], fetched_at=FETCHED + timedelta(hours=1)),
+            lambda: store.runs.record_states([LedgerEntry("QQQ", "1d", DAY, DayState.OK)], "paused", FETCHED),
+        ):
+            with pytest.raises(LeaseLostError, match="another collection has taken the collection lock"):
+                write()
+        with pytest.raises(LeaseLostError):
+            paused.check()
+    assert closes(store) == [1.0, 2.0]
+    assert store.covered_days("QQQ", "15m", DAY, DAY + timedelta(days=1)) == {DAY}
+    assert store.runs.states(DAY, DAY + timedelta(days=1)) == []
+    paused.release()
+    assert lock.describe() is not None
+    newer.release()
+
+
+def test_a_lease_that_ran_out_but_was_taken_by_nobody_still_writes(store: Store) -> None:
+    with CollectionLock(store).acquire("slow", lease=LONG) as lease, store.fenced_by(lease):
+        lease_runs_out(store)
+        write_bars(store, [1.0])
+    assert closes(store) == [1.0]
+
+
+def test_nobody_takes_the_lock_between_the_confirmation_of_a_write_and_its_commit(
+    url: str, open_store: Callable[..., Store]
+) -> None:
+    slow, other = open_store(url), open_store(url)
+    confirmed, go_on, taken = threading.Event(), threading.Event(), threading.Event()
+    lease = CollectionLock(slow).acquire("slow", lease=LONG)
+    lease_runs_out(slow)
+
+    def confirm_slowly(connection: sa.Connection) -> None:
+        lease.confirm(connection)
+        confirmed.set()
+        go_on.wait(20)
+
+    def write() -> None:
+        with slow.database.fenced(confirm_slowly):
+            write_bars(slow, [1.0])
+
+    def take() -> None:
+        with CollectionLock(other).acquire("other", lease=LONG):
+            taken.set()
+
+    writer, taker = threading.Thread(target=write), threading.Thread(target=take)
+    writer.start()
+    assert confirmed.wait(20)
+    taker.start()
+    assert not taken.wait(0.3)
+    assert closes(other) == []
+    go_on.set()
+    assert taken.wait(20)
+    writer.join()
+    taker.join()
+    lease.release()
+    assert closes(other) == [1.0]
+
+
+def test_a_collection_that_was_overtaken_still_says_how_it_ended(store: Store) -> None:
+    lock = CollectionLock(store)
+    paused = lock.acquire("paused", lease=LONG)
+    with store.fenced_by(paused):
+        store.runs.start_collection("run", "tick", FETCHED, "yahoo")
+        lease_runs_out(store)
+        with lock.acquire("newer", lease=LONG):
+            store.runs.finish_collection("run", "failed", FETCHED, {})
+    record = store.runs.collection("run")
+    assert record is not None
+    assert record.status == "failed"
+    paused.release()
+
+
+def test_each_collection_is_fenced_by_itself_though_it_shares_its_connections(store: Store) -> None:
+    mine, theirs = store.over_the_same_connections(), store.over_the_same_connections()
+    lock = CollectionLock(store)
+    lost = lock.acquire("mine", lease=LONG)
+    lease_runs_out(store)
+    with lock.acquire("theirs", lease=LONG) as held, mine.fenced_by(lost), theirs.fenced_by(held):
+        write_bars(theirs, [1.0])
+        write_bars(store, [2.0], fetched_at=FETCHED + timedelta(hours=1))
+        with pytest.raises(LeaseLostError):
+            write_bars(mine, [3.0], fetched_at=FETCHED + timedelta(hours=2))
+        with pytest.raises(RuntimeError, match="fenced already"), mine.fenced_by(held):
+            pass
+    lost.release()
+    assert closes(store) == [2.0]

@@ -33,14 +33,14 @@ def test_a_new_database_must_be_migrated_first(empty_url: str, open_store: OpenS
     assert store.describe().revision is None
     store.migrate()
     store.check_schema()
-    assert store.describe().revision == "0001"
+    assert store.describe().revision == "0002"
 
 
 def test_migrating_twice_changes_nothing(store: Store) -> None:
     write_bars(store, [1.0])
     store.migrate()
     store.check_schema()
-    assert store.describe().revision == "0001"
+    assert store.describe().revision == "0002"
     assert write_bars(store, [1.0], fetched_at=FETCHED + HOUR).tables == {"market_bars": Counts(unchanged=1)}
 
 

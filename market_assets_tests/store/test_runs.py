@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
+from market_assets.crypto_join import CORRELATION_JOIN_DAYS
 from market_assets.features import FEATURE_LOOKBACK_DAYS
 from market_assets.store import DayState, LedgerEntry, Store
 from market_assets.store.stale import STALE_LOOKBACK_DAYS
@@ -125,4 +127,4 @@ def test_writes_that_change_no_bars_make_nothing_stale(store: Store) -> None:
 
 
 def test_a_day_stays_stale_as_long_as_a_feature_can_depend_on_it() -> None:
-    assert STALE_LOOKBACK_DAYS >= FEATURE_LOOKBACK_DAYS
+    assert max(FEATURE_LOOKBACK_DAYS, CORRELATION_LOOKBACK_DAYS + CORRELATION_JOIN_DAYS) <= STALE_LOOKBACK_DAYS

@@ -10,7 +10,13 @@ import pytest
 
 from market_assets.errors import NaiveTimestampError
 from market_assets.store import Replacement, Store
-from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, ML_FEATURES, ML_INDICATORS
+from market_assets.store.tables import (
+    CORPORATE_ACTIONS,
+    CRYPTO_CORRELATIONS,
+    MARKET_BARS,
+    ML_FEATURES,
+    ML_INDICATORS,
+)
 from market_assets_tests.store.builders import (
     DAY,
     FETCHED,
@@ -158,3 +164,38 @@ def test_versions_as_of_do_not_tell_what_happened_later(store: Store) -> None:
     assert list(full["value"]) == [1.0, 2.0, 5.0]
     assert list(full["known_to"])[0::2] == [second] * 2
     assert list(full["removed"]) == [False, False, True]
+
+
+def test_further_parts_of_the_key_select_too(store: Store) -> None:
+    rows = [("BTC", ticker, sessions, DAY, 0.5, 20) for ticker in ("QQQ", "GLD") for sessions in (20, 90)]
+    frame = pd.DataFrame(rows, columns=list(CRYPTO_CORRELATIONS.column_names))
+    store.replace(
+        [Replacement(CRYPTO_CORRELATIONS, frame)], scopes=[CRYPTO_CORRELATIONS.scope("BTC", DAY)], fetched_at=FETCHED
+    )
+    with store.snapshot() as snapshot:
+        for read in (snapshot.read, snapshot.versions):
+            found = read(CRYPTO_CORRELATIONS, keys={"ticker": ["QQQ", "SPY"], "sessions": [20]})
+            assert found[["ticker", "sessions"]].to_numpy().tolist() == [["QQQ", 20]]
+        with pytest.raises(
+            ValueError, match=r"pairs is no part of the key of crypto_correlations; it is crypto, ticker"
+        ):
+            snapshot.read(CRYPTO_CORRELATIONS, keys={"pairs": [20]})
+
+
+def test_the_last_row_that_began_in_some_way_is_found_whatever_became_of_it(store: Store) -> None:
+    """A row that was served live is not a backfilled one because its day was built again later."""
+
+    def last(as_of: datetime | None = None) -> datetime | None:
+        with store.snapshot(as_of) as snapshot:
+            return snapshot.last_time_begun_as(ML_FEATURES, "origin", "backfill")
+
+    assert last() is None
+    first = write_features(store, feature_rows(1.0, count=2, origin="backfill")).known_from
+    assert first is not None
+    assert last() == at(0, 30)
+    write_features(store, feature_rows(1.0, count=4, origin=["backfill", "backfill", "live", "live"]), FETCHED + HOUR)
+    write_features(store, feature_rows(2.0, count=4, origin="backfill"), FETCHED + 2 * HOUR)
+    assert last() == at(0, 30)
+    write_features(store, feature_rows(2.0, count=1, origin="backfill"), FETCHED + 3 * HOUR)
+    assert last() == at(0, 30)
+    assert last(first - MICROSECOND) is None

@@ -6,6 +6,7 @@ Belongs here: driving collections the way the assets do. Does not belong here: a
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,25 +16,30 @@ from market_assets.collection.session import CollectionSession
 from market_assets.columns import feature_columns
 from market_assets.settings import Settings
 from market_assets.sources.yahoo import YahooSource
-from market_assets.store import Store
+from market_assets.store import CollectionLock, Store
 from market_assets.store.tables import ML_FEATURES
 from market_assets.universe import UNIVERSE, Universe
 from market_assets.verify.served import Definitions
 from market_assets_tests.fakes import indicators_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     import pandas as pd
 
     from market_assets.clock import ManualClock
-    from market_assets.collection.session import TickerOutcome
+    from market_assets.collection.outcome import TickerOutcome
     from market_assets.collection.write import ScopedWrite
     from market_assets.store import CollectionRecord, WriteReport
     from market_assets.universe import Ticker
 
 _RUNS = itertools.count(1)
+_POLL = timedelta(seconds=0.02)
+
+
+def _unhindered() -> None:
+    """Let a collection without a lock go on."""
 
 
 class LiveCollector:
@@ -47,10 +53,20 @@ class LiveCollector:
         *,
         universe: Universe = UNIVERSE,
         only_features: bool = False,
+        called: str = "run",
+        lease: timedelta | None = None,
+        wait: timedelta = timedelta(0),
         **settings: Any,
     ) -> None:
-        """Open and migrate the database; `only_features` leaves out indicators, correlations and crypto rows."""
+        """Open and migrate the database; `only_features` leaves out indicators, correlations and crypto rows.
+
+        Its runs are `called` so, and numbered. With a `lease` each takes the collection lock, waiting up to `wait`.
+        """
         self.clock = clock
+        self._called = called
+        self._lease, self._wait = lease, wait
+        self._may_go_on: Callable[[], None] = _unhindered
+        self._raised = False
         self._only_features = only_features
         self.universe = universe
         self.indicators = indicators_of(universe)
@@ -90,7 +106,7 @@ class LiveCollector:
         days = DayRange(first or self.clock.now().date(), last or first or self.clock.now().date())
         session = self._session(kind)
         names = [ticker.name for ticker in self.universe]
-        with session.recorded(days):
+        with self._locked(session), session.recorded(days), self._noticed():
             session.expect_features()
             for ticker in self.universe:
                 outcome = session.collect(ticker, days, names)
@@ -105,7 +121,7 @@ class LiveCollector:
         """Compute the feature days again that are marked as stale, as the nightly run does."""
         for day in sorted(days):
             session = self._session("rebuild")
-            with session.recorded(DayRange(day, day)):
+            with self._locked(session), session.recorded(DayRange(day, day)), self._noticed():
                 session.expect_features()
                 self._derive(session, DayRange(day, day))
 
@@ -127,9 +143,32 @@ class LiveCollector:
             universe=self.universe,
             indicators=self.indicators,
             clock=self.clock,
-            run_id=f"run-{next(_RUNS)}",
+            run_id=f"{self._called}-{next(_RUNS)}",
             kind=kind,
+            may_go_on=self._go_on,
+            has_failed=lambda: self._raised,
         )
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        """Notice what a run raises, as Dagster's event log does."""
+        self._raised = True
+        yield
+        self._raised = False
+
+    def _go_on(self) -> None:
+        self._may_go_on()
+
+    @contextmanager
+    def _locked(self, session: CollectionSession) -> Iterator[None]:
+        """Hold the lock as `resources.py` does."""
+        if self._lease is None:
+            yield
+            return
+        with CollectionLock(self.store).acquire(session.run_id, lease=self._lease, wait=self._wait, poll=_POLL) as held:
+            self._may_go_on = held.check
+            with self.store.fenced_by(held):
+                yield
 
     def _derive(self, session: CollectionSession, days: DayRange) -> None:
         features = session.features(days)
@@ -143,17 +182,15 @@ class LiveCollector:
             with self.store.snapshot() as snapshot:
                 inputs = [self.universe[name] for name in indicator.inputs]
                 logs = read_ticker_logs(snapshot, inputs, window.start, window.end)
-                read_as_of = snapshot.watermark
-            self._write(
-                build_indicator(
+                write = build_indicator(
                     indicator,
                     logs,
                     days,
                     session.now,
-                    read_as_of=read_as_of,
+                    snapshot=snapshot,
                     interval_minutes=self.settings.collection_interval_minutes,
                 )
-            )
+            self._write(write)
         self._write(session.correlations(days))
         self._write(session.crypto_rows(days))
 

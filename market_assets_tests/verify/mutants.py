@@ -130,8 +130,8 @@ MUTANTS = (
         (
             Patch(
                 CORRELATIONS,
-                "sampled = crypto.at(close_us, ",
-                f"sampled = crypto.at(-(-close_us // {_DAY}) * {_DAY}, ",
+                "sampled = crypto.price_at(close_us, ",
+                f"sampled = crypto.price_at(-(-close_us // {_DAY}) * {_DAY}, ",
             ),
         ),
         ("crypto_evening",),
