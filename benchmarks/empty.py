@@ -63,7 +63,7 @@ class EmptySession:
         """Take note of nothing."""
 
     features = correlations = crypto_rows = nothing
-    expect_features = stored = features_written = fail_if_nothing_was_collected = ignore
+    expect_features = stored = features_written = fail_if_nothing_was_collected = note_check = ignore
     correlations_written = crypto_rows_written = ignore
 
 
@@ -82,8 +82,13 @@ def _no_indicator(*arguments: Any, **_: object) -> ScopedWrite:  # noqa: ANN401 
     return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), now)
 
 
-def _no_judgement(key: dg.AssetKey, name: str, _evaluate: object) -> Iterator[check_results.CheckEvent]:
-    return _check_events(key, name, lambda: Verdict.not_judged("the graph is empty"))
+def _no_judgement(
+    session: Any,  # noqa: ANN401 - an EmptySession
+    key: dg.AssetKey,
+    name: str,
+    _evaluate: object,
+) -> Iterator[check_results.CheckEvent]:
+    return _check_events(session, key, name, lambda: Verdict.not_judged("the graph is empty"))
 
 
 _check_events = check_results.check_events

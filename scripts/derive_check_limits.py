@@ -7,10 +7,10 @@ close, volume where there is one; or a wide table of date and closes) and intrad
 five or thirty minutes. Symbols are Yahoo's, names of the universe, or `BTCUSDT` and the like. Rows outside of sessions
 are passed over.
 
-What it prints stands beside the limits in `checks/movement.py` and `checks/identities.py`: the largest jump, level and
-standstill of every ticker as the checks themselves measure them, what is beyond the limits, the part of the dollar
-index that the currencies held do not explain, and how far a currency's daily row is from another source's price at
-00:00 London.
+What it prints stands beside the limits in `checks/`: the largest jump, level and standstill of every ticker as the
+checks themselves measure them, what is beyond the limits, the quarter hours that are missing of each day, how late the
+last bar is at half-hourly ticks, the part of the dollar index that the currencies held do not explain, and how far a
+currency's daily row is from another source's price at 00:00 London.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from market_assets.calendars import US_PER_DAY, to_us, venue_calendar
+from market_assets.calendars import US_PER_DAY, US_PER_MINUTE, to_us, venue_calendar
 from market_assets.checks.identities import DXY_FACTOR, DXY_WEIGHTS
 from market_assets.checks.movement import Movement, examine
 from market_assets.collection.days import DayRange
+from market_assets.maths.arrays import instants_us
+from market_assets.maths.bars import Bars, PriceBars
 from market_assets.universe import UNIVERSE, Ticker
 
 _PRICES = ["open", "high", "low", "close"]
@@ -42,6 +44,8 @@ _BAR = "15min"
 #: splits after which the daily rows were adjusted and the intraday rows had been taken
 _SPLITS = {"USO": (date(2020, 4, 29), 0.125)}
 _WIDENED_BY = 0.25
+_LATE_MINUTES = 15
+_TICK_US, _AFTER_TICK_US = 30 * US_PER_MINUTE, US_PER_MINUTE
 
 
 def read(directory: Path) -> tuple[dict[str, dict[str, pd.DataFrame]], dict[str, dict[str, pd.DataFrame]]]:
@@ -125,6 +129,25 @@ def examined(ticker: Ticker, bars: pd.DataFrame, past: pd.DataFrame | None = Non
     return examine(ticker, everything, actions, days, intervals=[bars["interval"].iloc[0]])
 
 
+def missing_by_day(ticker: Ticker, bars: pd.DataFrame) -> pd.DataFrame:
+    """Return by UTC day how many 15m bars are `missing` of those `expected`, from the first whole day to the last."""
+    held = instants_us(bars["bar_start"])
+    first, last = int(held[0]) // US_PER_DAY + 1, int(held[-1]) // US_PER_DAY
+    starts, _ = venue_calendar(ticker.venue).expected_bars("15m", first * US_PER_DAY, last * US_PER_DAY)
+    days = pd.DataFrame({"day": starts // US_PER_DAY, "missing": ~np.isin(starts, held)})
+    return days.groupby("day")["missing"].agg(["sum", "count"]).set_axis(["missing", "expected"], axis=1)
+
+
+def lateness(ticker: Ticker, bars: pd.DataFrame) -> np.ndarray:
+    """Return the staleness in open-market minutes at each half-hourly tick of the recording, venue open."""
+    calendar = venue_calendar(ticker.venue)
+    table = calendar.sessions(calendar.first_day, calendar.last_day)
+    held = instants_us(bars["bar_start"])
+    ticks = np.arange((int(held[0]) // US_PER_DAY + 1) * US_PER_DAY, int(held[-1]) // US_PER_DAY * US_PER_DAY, _TICK_US)
+    ticks = ticks[calendar.is_open(ticks)] + _AFTER_TICK_US
+    return PriceBars.of(ticker, Bars.from_frame(bars, table), calendar).choose(ticks).stale_minutes
+
+
 def dollar_remainder(daily: dict[str, pd.Series], *, shifted: bool) -> pd.Series:
     """Return what is left of the dollar index at daily closes once the rates held are taken out.
 
@@ -184,6 +207,11 @@ def _print_movements(daily: dict[str, dict[str, pd.DataFrame]], intraday: dict[s
         for name, rows in rows_by_name.items():
             bars = intraday_bars(UNIVERSE[name], rows)
             print(f"{file} {name}: {_told(examined(UNIVERSE[name], bars, past.get(name)))}")
+            holes, late = missing_by_day(UNIVERSE[name], bars), lateness(UNIVERSE[name], bars)
+            missing = ", ".join(f"{one}/{of}" for one, of in holes.loc[holes["missing"] > 0].itertuples(index=False))
+            print(f"    of {len(holes)} days these miss quarter hours: {missing or 'none'}")
+            beyond = f"more than {_LATE_MINUTES} min late at {(late > _LATE_MINUTES).sum()} of {len(late)} ticks"
+            print(f"    last bar {beyond}, {late.max():.0f} at most")
 
 
 def _told(found: Movement) -> str:

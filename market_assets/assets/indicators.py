@@ -78,6 +78,6 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         if values.notna().any():
             metadata["latest_value"] = float(values.dropna().iloc[-1])
         yield dg.Output(write, metadata=metadata)
-        yield from indicator_check_results(key, indicator, frame)
+        yield from indicator_check_results(key, collection, indicator, frame)
 
     return _indicator

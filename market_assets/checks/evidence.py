@@ -2,8 +2,8 @@
 
 Belongs here: reading that evidence, once per ticker and run. Does not belong here: judging it, Dagster.
 
-Only the run's days are read, and so much before them as the judgement of their bars needs. It is what is *stored*, read
-after the write: a failed fetch, a refused or a skipped write are then judged as rightly as a good one.
+Only the run's days are read, and so much before them as the judgement of their bars needs. It is what is *stored*, bars
+and ledger, read after the write: a failed fetch, a refused or a skipped write are judged as rightly as a good one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from market_assets.checks.movement import VOLATILITY_RETURNS
+from market_assets.collection.days import ONE_DAY
 from market_assets.metrics import StalenessLimits, lookback_days
 from market_assets.store.tables import CORPORATE_ACTIONS, MARKET_BARS, QUARANTINED_BARS
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from market_assets.collection.days import DayRange
     from market_assets.collection.outcome import TickerOutcome
-    from market_assets.store import Store
+    from market_assets.store import LedgerEntry, Store
     from market_assets.universe import Ticker
 
 #: intraday bars before the run's days: no venue closes for longer, so that the bar before the first one is there
@@ -51,6 +52,8 @@ class TickerEvidence:
     actions: pd.DataFrame
     #: quarantined rows of the run's days and windows
     quarantined: pd.DataFrame
+    #: the ledger's entries of the run's days, as this run has left them
+    coverage: list[LedgerEntry]
 
     @property
     def is_current(self) -> bool:
@@ -114,4 +117,5 @@ def read_evidence(
         bars=pd.concat(parts, ignore_index=True),
         actions=actions,
         quarantined=quarantined,
+        coverage=store.runs.states(days.first, days.last + ONE_DAY, tickers=[ticker.name]),
     )

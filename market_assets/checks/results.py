@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 
@@ -65,7 +65,7 @@ def ticker_check_results(
         )
 
     for check in TICKER_CHECKS:
-        yield from check_events(key, check.name, lambda check=check: check.evaluate(outcome, read))  # type: ignore[misc]
+        yield from check_events(collection, key, check.name, lambda check=check: check.evaluate(outcome, read))  # type: ignore[misc]
 
 
 def indicator_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -73,9 +73,11 @@ def indicator_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(PLAUSIBLE_CHECK, asset=key, description=PLAUSIBLE_DESCRIPTION)]
 
 
-def indicator_check_results(key: dg.AssetKey, indicator: Indicator, rows: pd.DataFrame) -> Iterator[CheckEvent]:
+def indicator_check_results(
+    key: dg.AssetKey, collection: CollectionSession, indicator: Indicator, rows: pd.DataFrame
+) -> Iterator[CheckEvent]:
     """Evaluate the checks of an indicator on the rows that it has just stored."""
-    yield from check_events(key, PLAUSIBLE_CHECK, lambda: evaluate_indicator(indicator, rows))
+    yield from check_events(collection, key, PLAUSIBLE_CHECK, lambda: evaluate_indicator(indicator, rows))
 
 
 def feature_check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -100,12 +102,23 @@ def feature_check_results(
         target = collection.settings.ml_feature_count_target
         return evaluate_feature_count(rows, target, universe=collection.universe, indicators=collection.indicators)
 
-    yield from check_events(key, COUNT_CHECK, count)
-    yield from check_events(key, IDENTITIES_CHECK, identities)
+    yield from check_events(collection, key, COUNT_CHECK, count)
+    yield from check_events(collection, key, IDENTITIES_CHECK, identities)
 
 
-def check_events(key: dg.AssetKey, name: str, evaluate: Callable[[], Verdict]) -> Iterator[CheckEvent]:
+class ChecksNoted(Protocol):
+    """What keeps the failures of a run's checks; a CollectionSession does."""
+
+    def note_check(self, name: str, failure: str | None) -> None:
+        """Note what a check has found, None if it passed."""
+
+
+def check_events(
+    collection: ChecksNoted, key: dg.AssetKey, name: str, evaluate: Callable[[], Verdict]
+) -> Iterator[CheckEvent]:
     """Evaluate a check of the asset `key` and yield its outcome; one that cannot be evaluated has failed, and says why.
+
+    One that has failed stands in the record of `collection` too, where a run over past days is looked up.
 
     A check stands behind a write that is done. Raising would abandon the rest of the run, feature row included, over
     rows that are stored already.
@@ -125,6 +138,8 @@ def check_events(key: dg.AssetKey, name: str, evaluate: Callable[[], Verdict]) -
             metadata={"observed": type(error).__name__, "threshold": "evaluated", "worst_offenders": NO_OFFENDERS},
             judged=False,
         )
+    failure = None if verdict.passed else f"{verdict.severity}: {verdict.description}"
+    collection.note_check(f"{key.to_user_string()} {name}", failure)
     metadata: dict[str, Any] = {
         key: dg.MetadataValue.md(value.text) if isinstance(value, Markdown) else value
         for key, value in verdict.metadata.items()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from market_assets.checks.complete import COMPLETE_CHECK, evaluate_completeness
 from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
 from market_assets.checks.fresh import FRESH_CHECK, evaluate_freshness
 from market_assets.checks.sane import SANE_CHECK, evaluate_sanity
@@ -48,6 +49,12 @@ TICKER_CHECKS = (
         "The last stored bar is young, in open-market minutes since the next one should have been available: a weekend "
         "is never stale, a half day never late. Judged by runs for the current day.",
         _stored(evaluate_freshness),
+    ),
+    TickerCheck(
+        COMPLETE_CHECK,
+        "The source has the bars that the venue calendar expects of the run's days: no 1d bar is missing, and no more "
+        "than a small part of a day's intraday bars, a larger one of a ticker that is thinly traded.",
+        _stored(evaluate_completeness),
     ),
     TickerCheck(
         SANE_CHECK,

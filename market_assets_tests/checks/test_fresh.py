@@ -100,6 +100,18 @@ def test_a_late_bar_warns_and_then_is_an_error_where_features_become_null(
     assert verdict.metadata["worst_offenders"] == ("none" if passed else "15m until 2024-11-26 16:00 UTC")
 
 
+def test_a_thinly_traded_ticker_may_be_late_for_three_quarters_of_an_hour() -> None:
+    bars = without_intraday(market_of("ARKQ", "2024-10-01", "2024-11-20", "2024-12-04"), "2024-11-26T16:00")
+    for now, passed, severity in (
+        ("2024-11-26T17:00", True, Severity.WARN),
+        ("2024-11-26T17:01", False, Severity.WARN),
+        ("2024-11-26T17:46", False, Severity.ERROR),
+    ):
+        verdict = evaluate_freshness(evidence_of("ARKQ", now, bars))
+        assert (verdict.passed, verdict.severity) == (passed, severity), now
+        assert (verdict.metadata["threshold"], verdict.metadata["threshold_error"]) == (45.0, 90.0)
+
+
 def test_the_night_between_two_sessions_adds_nothing_to_an_outage() -> None:
     bars = without_intraday(market("QQQ", "thanksgiving"), "2024-11-26T20:00")
     bars = bars[~((bars["interval"] == "1d") & (bars["bar_start"].dt.date.astype(str) == "2024-11-26"))]

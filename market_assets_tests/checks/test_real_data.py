@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from market_assets.checks.complete import HOLE_LIMIT, THIN_HOLE_LIMIT
 from market_assets.checks.identities import DAILY_TOLERANCE, DXY_REMAINDER
 from market_assets.checks.movement import JUMP_LIMIT, LEVEL_LIMIT, STUCK_LIMIT
 from market_assets.universe import UNIVERSE
@@ -71,6 +72,33 @@ def test_no_intraday_bar_is_a_jump_and_the_longest_standstill_is_a_quarter_of_th
             longest = max(longest, found.longest_stuck)
     assert bars > 60_000
     assert longest == 30.0 == STUCK_LIMIT / 4
+
+
+def test_of_the_etfs_only_the_thinly_traded_ones_lack_quarter_hours_or_are_late_and_those_within_their_limits(
+    data: Data,
+) -> None:
+    rows_by_name = dict(data[1]["A_etf_1m_yahoo_2019-12_2020-01.csv.gz"])
+    # its recording ends in the middle of a day, behind that of the others
+    rows_by_name["SPY"] = rows_by_name["SPY"].loc[:"2020-01-11"]
+    days = 0
+    for name, rows in rows_by_name.items():
+        ticker = UNIVERSE[name]
+        bars = script()["intraday_bars"](ticker, rows)
+        found, late = script()["missing_by_day"](ticker, bars), script()["lateness"](ticker, bars)
+        share = found["missing"] / found["expected"]
+        if ticker.thinly_traded:
+            assert share.max() < THIN_HOLE_LIMIT * 0.7
+            assert late.max() < 45 * 0.7
+        else:
+            assert share.max() == 0.0, name
+            assert late.max() == 0.0, name
+            days += len(found)
+    assert days > 100
+    # and the thin ones could not be judged as the others are
+    thin = script()["intraday_bars"](UNIVERSE["ARKQ"], rows_by_name["ARKQ"])
+    lost = script()["missing_by_day"](UNIVERSE["ARKQ"], thin)
+    assert ((lost["missing"] / lost["expected"]) > HOLE_LIMIT).mean() > 0.5
+    assert (script()["lateness"](UNIVERSE["ARKQ"], thin) > 15).sum() > 10
 
 
 def test_the_dollar_index_agrees_with_its_weights_at_every_close_of_seven_years(data: Data) -> None:

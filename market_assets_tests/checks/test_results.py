@@ -17,9 +17,19 @@ if TYPE_CHECKING:
 KEY = dg.AssetKey(["ticker", "QQQ"])
 
 
-def evaluated(evaluate: Callable[[], Verdict]) -> dg.AssetCheckEvaluation:
+class Record:
+    """Keeps what a collection would have in its record."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str | None] = {}
+
+    def note_check(self, name: str, failure: str | None) -> None:
+        self.failures[name] = failure
+
+
+def evaluated(evaluate: Callable[[], Verdict], record: Record | None = None) -> dg.AssetCheckEvaluation:
     """Return the evaluation of a check; it comes behind the output that stands for it in the step."""
-    output, evaluation = check_events(KEY, "a_check", evaluate)
+    output, evaluation = check_events(record or Record(), KEY, "a_check", evaluate)
     assert isinstance(output, dg.Output)
     assert output.output_name == "ticker__QQQ_a_check"
     assert isinstance(evaluation, dg.AssetCheckEvaluation)
@@ -35,8 +45,10 @@ def test_a_verdict_keeps_its_severity_and_its_metadata(severity: Severity, expec
     verdict = Verdict(
         passed=False, severity=severity, description="so", metadata={"observed": 1, "table": Markdown("| a |")}
     )
-    result = evaluated(lambda: verdict)
+    record = Record()
+    result = evaluated(lambda: verdict, record)
     assert (result.passed, result.severity, result.description) == (False, expected, "so")
+    assert record.failures == {"ticker/QQQ a_check": f"{severity}: so"}
     assert result.metadata == {
         "observed": dg.MetadataValue.int(1),
         "table": dg.MetadataValue.md("| a |"),
@@ -45,8 +57,10 @@ def test_a_verdict_keeps_its_severity_and_its_metadata(severity: Severity, expec
 
 
 def test_a_check_that_was_not_judged_passes_as_a_warning_and_says_so() -> None:
-    result = evaluated(lambda: Verdict.not_judged("nothing there"))
+    record = Record()
+    result = evaluated(lambda: Verdict.not_judged("nothing there"), record)
     assert result.passed
+    assert record.failures == {"ticker/QQQ a_check": None}
     assert result.severity is dg.AssetCheckSeverity.WARN
     assert result.description == "not judged: nothing there"
     assert result.metadata["judged"] == dg.MetadataValue.bool(False)
@@ -69,7 +83,7 @@ def test_a_run_that_is_to_stop_is_not_held_up_by_a_check() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(check_events(KEY, "a_check", stopped))
+        list(check_events(Record(), KEY, "a_check", stopped))
 
 
 def test_offenders_are_few_and_counted() -> None:
