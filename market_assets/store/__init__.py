@@ -8,9 +8,10 @@ from __future__ import annotations
 from market_assets.store.diffs import Counts
 from market_assets.store.guard import RefusedScope
 from market_assets.store.lock import CollectionLease, CollectionLock, LockState
-from market_assets.store.runs import CollectionRecord, DayState, LedgerEntry, RunLog, TickerCoverage
+from market_assets.store.runs import CollectionRecord, RunLog, TickerCoverage
 from market_assets.store.scopes import Scope
 from market_assets.store.snapshots import Snapshot
+from market_assets.store.states import DayState, JudgeStates, LedgerEntry, RecordedStates
 from market_assets.store.store import Store, StoreDescription
 from market_assets.store.tables import VersionedTable
 from market_assets.store.versioned import Replacement, WriteReport
@@ -21,8 +22,10 @@ __all__ = [
     "CollectionRecord",
     "Counts",
     "DayState",
+    "JudgeStates",
     "LedgerEntry",
     "LockState",
+    "RecordedStates",
     "RefusedScope",
     "Replacement",
     "RunLog",
