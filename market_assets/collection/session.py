@@ -99,6 +99,7 @@ class CollectionSession:
         self._never_fetched: set[str] = set()
         self._features_expected = False
         self._feature_summary: dict[str, object] = {}
+        self._failed_checks: dict[str, str] = {}
 
     @contextmanager
     def recorded(self, days: DayRange) -> Iterator[CollectionSession]:
@@ -115,14 +116,8 @@ class CollectionSession:
             raise
         finally:
             self.close()
-            status, summary = self._status(), self._summary()
-            try:
-                self._record_failures()
-            except LeaseLostError as lost:
-                # Days without their states are not done with: the next tick collects them again.
-                _LOG.warning("the states of the days were not recorded: %s", lost)
-                status = "failed"
-            self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
+            status = self._status()
+            self.store.runs.finish_collection(self.run_id, status, self._clock.now(), self._summary())
             rows = self._feature_summary.get("rows", 0)
             _LOG.info("%s: %d of %d tickers, %s feature rows", status, len(self._stored), len(self._planned), rows)
 
@@ -150,6 +145,10 @@ class CollectionSession:
         self._checkpoint()
         self.outcomes[ticker.name] = outcome
         self._log_outcome(outcome)
+        if outcome.write is None:
+            # What there is to store takes its states along.
+            judge = self._judged(ticker, outcome)
+            self.store.replace((), scopes=(), fetched_at=self.now, states=judge)
         self._progress(len(self.outcomes), len(self._planned), ticker.name)
         return outcome
 
@@ -174,6 +173,13 @@ class CollectionSession:
     def stored(self, ticker: Ticker) -> None:
         """Note that the ticker's write has been committed, and with it the states of the days that were asked for."""
         self._stored.add(ticker.name)
+
+    def note_check(self, name: str, failure: str | None) -> None:
+        """Note what a check of this run has found, None if it passed: the run's record names those that failed."""
+        if failure is None:
+            self._failed_checks.pop(name, None)
+        else:
+            self._failed_checks[name] = failure
 
     def universe_names(self) -> list[str]:
         """Return the names of the universe, in order."""
@@ -374,6 +380,7 @@ class CollectionSession:
             "stored": sorted(self._stored),
             "failed": {name: outcome.message for name, outcome in self.outcomes.items() if outcome.error is not None},
             "features": self._feature_summary,
+            "failed_checks": self._failed_checks,
         }
 
     def _judged(self, ticker: Ticker, outcome: TickerOutcome) -> JudgeStates:
@@ -385,13 +392,6 @@ class CollectionSession:
             return RecordedStates(tuple(entries), self.run_id, self.now)
 
         return judge
-
-    def _record_failures(self) -> None:
-        """Record the days of the tickers whose fetch has failed."""
-        failed = [outcome for outcome in self.outcomes.values() if outcome.error is not None]
-        for outcome in failed:
-            judge = self._judged(self.universe[outcome.ticker], outcome)
-            self.store.replace((), scopes=(), fetched_at=self.now, states=judge)
 
     @cached_property
     def _coverage_rules(self) -> Rules:
