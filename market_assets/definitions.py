@@ -54,7 +54,7 @@ def build_definitions(
         # BackfillPolicy is marked beta in every release since 1.5; it is what makes a range of days one run.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
-            assets=build_assets(universe, indicators, partitions),
+            assets=build_assets(universe, indicators, partitions, macro=settings.macro_indicators_compat),
             asset_checks=[
                 build_lookahead_check(universe, indicators, clock),
                 build_replay_check(universe, indicators, clock),

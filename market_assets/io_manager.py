@@ -16,7 +16,13 @@ import dagster as dg
 from market_assets.clock import ensure_utc
 from market_assets.collection.build import read_ticker_log
 from market_assets.collection.write import ScopedWrite
-from market_assets.store.tables import CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES, ML_FEATURES, ML_INDICATORS
+from market_assets.store.tables import (
+    CRYPTO_CORRELATIONS,
+    CRYPTO_ML_FEATURES,
+    MACRO_INDICATORS,
+    ML_FEATURES,
+    ML_INDICATORS,
+)
 from market_assets.universe import UNIVERSE, Universe
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 #: first element of the key of every ticker asset, and of every indicator
 TICKER_PREFIX, INDICATOR_PREFIX = "ticker", "indicator"
 #: tables of the other assets, by key
-_TABLES = {table.name: table for table in (ML_FEATURES, CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES)}
+_TABLES = {table.name: table for table in (ML_FEATURES, CRYPTO_CORRELATIONS, CRYPTO_ML_FEATURES, MACRO_INDICATORS)}
 #: input metadata that says as of when an input is read
 AS_OF = "market_assets/as_of"
 

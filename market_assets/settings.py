@@ -93,6 +93,12 @@ class Settings(BaseSettings):
         json_schema_extra={"allowed": "e.g. `timestamp=ts,price=close_usd`"},
     )
 
+    macro_indicators_compat: bool = Field(
+        default=False,
+        description="Also write `ml_macro_indicators` for consumers of the old system: a line for each feature and "
+        "session (ML_QQQ_PRICE, ...), once the session's close is known.",
+    )
+
     yfinance_request_delay: float = Field(
         0.1, ge=0.0, le=60.0, description="Seconds between the starts of two requests, process-wide."
     )

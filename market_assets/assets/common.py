@@ -20,6 +20,7 @@ OWNERS = ["team:market-data"]
 FEATURES_KEY = dg.AssetKey("ml_features")
 CORRELATIONS_KEY = dg.AssetKey("crypto_correlations")
 CRYPTO_KEY = dg.AssetKey("crypto_ml_features_materialized")
+MACRO_KEY = dg.AssetKey("ml_macro_indicators")
 TICK_KEY = dg.AssetKey("tick")
 
 #: what an asset shows beside a materialization

@@ -11,6 +11,7 @@ from market_assets.assets.correlations import build_correlations_asset
 from market_assets.assets.crypto import build_crypto_asset
 from market_assets.assets.features import build_features_asset, build_tick_asset
 from market_assets.assets.indicators import build_indicator_asset
+from market_assets.assets.macro import build_macro_asset
 from market_assets.assets.tickers import build_ticker_asset
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 
 def build_assets(
-    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str]
+    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str], *, macro: bool
 ) -> list[dg.AssetsDefinition]:
-    """Return the assets of the graph: tickers, indicators, the feature row and what stands on it."""
+    """Return the assets of the graph: tickers, indicators, the feature row and what stands on it.
+
+    With `macro` the features in the old system's shape, too.
+    """
     tickers = [build_ticker_asset(ticker, partitions) for ticker in universe]
     calculated = [build_indicator_asset(indicator, partitions) for indicator in indicators]
     return [
@@ -35,4 +39,5 @@ def build_assets(
         build_features_asset(universe, indicators, partitions),
         build_correlations_asset(universe, partitions),
         build_crypto_asset(universe, indicators, partitions),
+        *([build_macro_asset(partitions)] if macro else []),
     ]

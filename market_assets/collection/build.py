@@ -20,12 +20,14 @@ from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_FRAME_COLUMNS, CORRELATION_LOOKBACK_DAYS, session_correlations
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS, crypto_rows_from_bars, join_crypto_rows
 from market_assets.features import FEATURE_LOOKBACK_DAYS, compute_feature_rows, compute_indicator
+from market_assets.macro import macro_rows
 from market_assets.metrics import TickerLog
 from market_assets.store import Replacement
 from market_assets.store.tables import (
     CORPORATE_ACTIONS,
     CRYPTO_CORRELATIONS,
     CRYPTO_ML_FEATURES,
+    MACRO_INDICATORS,
     MARKET_BARS,
     ML_FEATURES,
     ML_INDICATORS,
@@ -177,6 +179,16 @@ def build_crypto_rows(
         for day in days
     )
     return ScopedWrite((Replacement(CRYPTO_ML_FEATURES, frame),), scopes, snapshot.watermark)
+
+
+def build_macro_rows(
+    snapshot: Snapshot, days: DayRange, interval: timedelta, universe: Universe, indicators: Sequence[Indicator]
+) -> ScopedWrite:
+    """Put the feature rows of `days` into the old system's shape, a line for each close that was known by then."""
+    features = snapshot.read(ML_FEATURES, start=days.start, end=days.end)
+    frame = macro_rows(features, days, interval, universe=universe, indicators=indicators)
+    scopes = tuple(MACRO_INDICATORS.scope("", day) for day in days)
+    return ScopedWrite((Replacement(MACRO_INDICATORS, frame),), scopes, snapshot.watermark)
 
 
 def _has_closed(ticker: Ticker, days: DayRange, now: datetime) -> bool:

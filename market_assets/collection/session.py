@@ -341,6 +341,12 @@ class CollectionSession:
         with self.store.snapshot() as snapshot:
             return build.build_crypto_rows(snapshot, days, self.now, self.universe, self.indicators, left=left)
 
+    def macro_rows(self, days: DayRange) -> ScopedWrite:
+        """Put the feature rows of `days` into the old system's shape."""
+        self._checkpoint()
+        with self.store.snapshot() as snapshot:
+            return build.build_macro_rows(snapshot, days, self.settings.interval, self.universe, self.indicators)
+
     # --- the end --------------------------------------------------------------------------------------------------
 
     def fail_if_nothing_was_collected(self) -> None:

@@ -216,6 +216,15 @@ CRYPTO_ML_FEATURES = VersionedTable(
     fixed_interval="features",
 )
 
+#: the old system's shape, one line a session; filled where MACRO_INDICATORS_COMPAT asks for it
+MACRO_INDICATORS = VersionedTable(
+    "ml_macro_indicators",
+    key=(_name("indicator_name"), _instant("timestamp")),
+    compared=(ColumnSpec("session", Kind.DATE), *_doubles("value")),
+    time_column="timestamp",
+    fixed_series="ml_macro_indicators",
+)
+
 VERSIONED_TABLES = (
     MARKET_BARS,
     CORPORATE_ACTIONS,
@@ -224,6 +233,7 @@ VERSIONED_TABLES = (
     ML_FEATURES,
     CRYPTO_CORRELATIONS,
     CRYPTO_ML_FEATURES,
+    MACRO_INDICATORS,
 )
 
 
