@@ -1,7 +1,7 @@
 """The same graph with empty bodies: what Dagster itself costs.
 
 Belongs here: a collection and an IO manager that do nothing. Does not belong here: measuring. The run has the same
-assets, checks, dependencies, partitions and events as a tick; nothing is fetched, computed or stored.
+assets, checks, dependencies, partitions and events as a tick; nothing is fetched, computed, stored or judged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pandas as pd
 
 from market_assets.assets import indicators as indicator_assets
 from market_assets.automation.jobs import COLLECT_JOB
+from market_assets.checks import results as check_results
+from market_assets.checks.verdict import Verdict
 from market_assets.collection.days import DayRange
 from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.write import ScopedWrite
@@ -27,6 +29,8 @@ from market_assets.store import Replacement
 from market_assets.store.tables import ML_FEATURES, ML_INDICATORS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from market_assets.universe import Ticker
 
 _NO_VALUES = pd.DataFrame({"indicator": [], "observed_at": [], "value": pd.Series(dtype="float64"), "reason": []})
@@ -59,7 +63,7 @@ class EmptySession:
         """Take note of nothing."""
 
     features = correlations = crypto_rows = nothing
-    expect_features = stored = features_written = fail_if_nothing_was_collected = ignore
+    expect_features = stored = features_written = fail_if_nothing_was_collected = note_check = ignore
     correlations_written = crypto_rows_written = ignore
 
 
@@ -76,6 +80,18 @@ class EmptyIOManager(dg.IOManager):
 def _no_indicator(*arguments: Any, **_: object) -> ScopedWrite:  # noqa: ANN401 - whatever the asset hands over
     now = arguments[3]
     return ScopedWrite((Replacement(ML_INDICATORS, _NO_VALUES),), (), now)
+
+
+def _no_judgement(
+    session: Any,  # noqa: ANN401 - an EmptySession
+    key: dg.AssetKey,
+    name: str,
+    _evaluate: object,
+) -> Iterator[check_results.CheckEvent]:
+    return _check_events(session, key, name, lambda: Verdict.not_judged("the graph is empty"))
+
+
+_check_events = check_results.check_events
 
 
 def run_empty(now: datetime) -> bool:
@@ -96,7 +112,11 @@ def run_empty(now: datetime) -> bool:
         },
         executor=dg.in_process_executor,
     )
-    with mock.patch.object(indicator_assets, "build_indicator", _no_indicator), dg.DagsterInstance.get() as instance:
+    with (
+        mock.patch.object(indicator_assets, "build_indicator", _no_indicator),
+        mock.patch.object(check_results, "check_events", _no_judgement),
+        dg.DagsterInstance.get() as instance,
+    ):
         result = empty.resolve_job_def(COLLECT_JOB).execute_in_process(
             instance=instance,
             partition_key=DayRange.of(now).first.isoformat(),

@@ -12,7 +12,6 @@ from market_assets.assets.common import (
     CORRELATIONS_KEY,
     Metadata,
     column_schema,
-    markdown_table,
     preview,
     ticker_key,
 )
@@ -22,6 +21,7 @@ from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
 from market_assets.partitions import days_of, lookback_mapping
+from market_assets.pictures import markdown_table
 from market_assets.universe import Universe
 
 _COLUMNS = (
@@ -51,8 +51,8 @@ def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefini
         # At most ticks no session has closed since: what is stored stays in sight.
         known = [one for one in (collection.recent_correlations(days), frame) if not one.empty]
         if known:
-            table = documented_beside_measured(pd.concat(known, ignore_index=True), universe)
-            metadata["documented_beside_measured"] = markdown_table(table)
+            heading, *rows = documented_beside_measured(pd.concat(known, ignore_index=True), universe)
+            metadata["documented_beside_measured"] = dg.MetadataValue.md(markdown_table(heading, rows))
         yield dg.Output(write, metadata=metadata)
 
     return fan_in_asset(

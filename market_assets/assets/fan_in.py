@@ -6,16 +6,18 @@ A plain dependency on a step that yielded no output skips the dependent step. Da
 of its sources are missing; with the always-materialized `tick` asset among them the step runs whatever failed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from market_assets.assets.common import OWNERS, TICK_KEY
+from market_assets.checks.results import CheckEvent
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 
-Compute = Callable[[dg.OpExecutionContext, CollectionSession], Iterator[dg.Output[ScopedWrite]]]
+Yielded = dg.Output[ScopedWrite] | CheckEvent
+Compute = Callable[[dg.OpExecutionContext, CollectionSession], Iterator[Yielded]]
 
 
 def fan_in_asset(
@@ -26,19 +28,26 @@ def fan_in_asset(
     upstream: Mapping[dg.AssetKey, dg.PartitionMapping],
     partitions: dg.PartitionsDefinition[str],
     compute: Compute,
+    checks: Sequence[dg.AssetCheckSpec] = (),
 ) -> dg.AssetsDefinition:
-    """Return a graph asset over one op, ordered after `upstream` but skipped by none of it."""
+    """Return a graph asset over one op, ordered after `upstream` but skipped by none of it.
+
+    `compute` yields the output and what each of `checks` has found.
+    """
     name = key.path[-1]
+    # A graph has an output for each check, and Nothing travels through it.
+    check_outputs = [check.get_python_identifier() for check in checks]
 
     @dg.op(
         name=f"compute_{name}",
         ins={"upstream": dg.In(dg.Nothing)},
-        out=dg.Out(io_manager_key="io_manager"),
+        out={
+            "result": dg.Out(io_manager_key="io_manager"),
+            **{output: dg.Out(dg.Nothing, is_required=False) for output in check_outputs},
+        },
         description=description,
     )
-    def _compute(
-        context: dg.OpExecutionContext, collection: dg.ResourceParam[CollectionSession]
-    ) -> Iterator[dg.Output[ScopedWrite]]:
+    def _compute(context: dg.OpExecutionContext, collection: dg.ResourceParam[CollectionSession]) -> Iterator[Yielded]:
         yield from compute(context, collection)
 
     @dg.graph_asset(
@@ -54,8 +63,12 @@ def fan_in_asset(
         },
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=checks,
     )
     def _graph(**sources: Any) -> Any:  # noqa: ANN401 - what Dagster composes with has no public type
-        return _compute(list(sources.values()))
+        outputs = _compute(list(sources.values()))
+        if not checks:
+            return outputs
+        return dict(zip(["result", *check_outputs], outputs, strict=True))
 
     return _graph

@@ -16,16 +16,16 @@ from market_assets.assets.common import (
     column_schema,
     indicator_key,
     preview,
-    sparkline,
     ticker_key,
 )
-from market_assets.assets.fan_in import fan_in_asset
+from market_assets.assets.fan_in import Yielded, fan_in_asset
+from market_assets.checks.results import feature_check_results, feature_check_specs
 from market_assets.collection.session import CollectionSession
-from market_assets.collection.write import ScopedWrite
 from market_assets.columns import core_columns, feature_columns
 from market_assets.features import FEATURE_LOOKBACK_DAYS
 from market_assets.indicators import Indicator
 from market_assets.partitions import days_of, lookback_mapping
+from market_assets.pictures import sparkline
 from market_assets.universe import Universe
 
 
@@ -91,12 +91,13 @@ def build_features_asset(
     }
     upstream |= {indicator_key(indicator.name): dg.TimeWindowPartitionMapping() for indicator in indicators}
 
-    def compute(context: dg.OpExecutionContext, collection: CollectionSession) -> Iterator[dg.Output[ScopedWrite]]:
+    def compute(context: dg.OpExecutionContext, collection: CollectionSession) -> Iterator[Yielded]:
         days = days_of(context)
         write = collection.features(days)
         frame = write.replacements[0].frame
         yield dg.Output(write, metadata=_metadata(frame, columns, collection.settings.ml_feature_count_target))
         collection.features_written(days, write)
+        yield from feature_check_results(FEATURES_KEY, collection, days, frame)
         # Only after the row has been stored: a collection that fetched nothing is a failed run, never a quiet success.
         collection.fail_if_nothing_was_collected()
 
@@ -107,6 +108,7 @@ def build_features_asset(
         upstream=upstream,
         partitions=partitions,
         compute=compute,
+        checks=feature_check_specs(FEATURES_KEY),
     )
 
 

@@ -3,15 +3,19 @@
 Belongs here: the indicator factory. Does not belong here: the formulas (`indicators/`).
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
-from market_assets.assets.common import OWNERS, Metadata, column_schema, indicator_key, preview, sparkline, ticker_key
+from market_assets.assets.common import OWNERS, Metadata, column_schema, indicator_key, preview, ticker_key
+from market_assets.checks.results import CheckEvent, indicator_check_results, indicator_check_specs
 from market_assets.collection.build import build_indicator
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.indicators import Indicator
 from market_assets.metrics import TickerLog
 from market_assets.partitions import days_of, lookback_mapping
+from market_assets.pictures import sparkline
 
 _COLUMNS = (
     ("indicator", "string", "name in the registry"),
@@ -26,9 +30,10 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
     """Return the asset of `indicator`; it loads the look-back of its tickers through the IO manager."""
     low, high = indicator.plausible
     mapping = lookback_mapping(indicator.lookback_days)
+    key = indicator_key(indicator.name)
 
     @dg.asset(
-        key=indicator_key(indicator.name),
+        key=key,
         group_name="indicators",
         description=(
             f"{indicator.title}: `{indicator.formula}` ({indicator.unit}). Plausible from {low:g} to {high:g}. "
@@ -47,10 +52,11 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         ins={name: dg.AssetIn(key=ticker_key(name), partition_mapping=mapping) for name in indicator.inputs},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=indicator_check_specs(key),
     )
     def _indicator(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession], **logs: TickerLog
-    ) -> dg.Output[ScopedWrite]:
+    ) -> Iterator[dg.Output[ScopedWrite] | CheckEvent]:
         days = days_of(context)
         with collection.store.snapshot() as snapshot:
             write = build_indicator(
@@ -71,6 +77,7 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
         }
         if values.notna().any():
             metadata["latest_value"] = float(values.dropna().iloc[-1])
-        return dg.Output(write, metadata=metadata)
+        yield dg.Output(write, metadata=metadata)
+        yield from indicator_check_results(key, collection, indicator, frame)
 
     return _indicator

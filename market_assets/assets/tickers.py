@@ -9,13 +9,15 @@ from datetime import timedelta
 
 import dagster as dg
 
-from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, sparkline, ticker_key
-from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
+from market_assets.assets.common import FEATURES_KEY, OWNERS, Metadata, column_schema, preview, ticker_key
+from market_assets.checks.results import CheckEvent, ticker_check_results, ticker_check_specs
 from market_assets.collection.calendar_map import LEGEND, WEEKS, calendar_map, states_by_day
 from market_assets.collection.coverage import GAPS
 from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.session import CollectionSession
+from market_assets.collection.write import ScopedWrite
 from market_assets.partitions import days_of
+from market_assets.pictures import sparkline
 from market_assets.universe import Ticker
 
 _GAPS_TOLD = 5
@@ -39,8 +41,8 @@ _COLUMNS = (
 def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """Return the asset of `ticker`.
 
-    A ticker whose fetch fails yields no output, only its failed check: the UI must not show it as fresh, and what does
-    not need it goes on.
+    A ticker whose fetch fails yields no output, only its checks, of which `bars_were_fetched` has failed: the UI must
+    not show it as fresh, and what does not need it goes on.
     """
     key = ticker_key(ticker.name)
     lag = f", published {ticker.feed_lag.seconds // 60} min late" if ticker.feed_lag else ""
@@ -63,19 +65,16 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
-        check_specs=[
-            dg.AssetCheckSpec(
-                FETCHED_CHECK, asset=key, description="The fetch of this run succeeded, after its retries."
-            )
-        ],
+        check_specs=ticker_check_specs(key),
     )
     def _ticker(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]
-    ) -> Iterator[dg.Output[object] | dg.AssetCheckResult]:
+    ) -> Iterator[dg.Output[ScopedWrite] | CheckEvent]:
         features_follow = FEATURES_KEY in _selected_keys(context)
         if features_follow:
             collection.expect_features()
-        outcome = collection.collect(ticker, days_of(context), _selected_tickers(context))
+        days = days_of(context)
+        outcome = collection.collect(ticker, days, _selected_tickers(context))
         if outcome.write is not None:
 
             def committed() -> Metadata:
@@ -85,14 +84,7 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
             yield dg.Output(replace(outcome.write, after=committed), metadata=_metadata(outcome))
         else:
             context.log.error("%s: %s", ticker.name, outcome.message)
-        check = evaluate_fetch(outcome)
-        yield dg.AssetCheckResult(
-            check_name=FETCHED_CHECK,
-            passed=check.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
-            description=check.description,
-            metadata=dict(check.metadata),
-        )
+        yield from ticker_check_results(key, collection, ticker, outcome, days)
         if not features_follow:
             # With a feature row in the run, that step fails the run after it has written the row.
             collection.fail_if_nothing_was_collected()

@@ -17,12 +17,13 @@ from market_assets.analysis.definitions import Definition
 from market_assets.analysis.heatmap import between, signed
 from market_assets.analysis.survey import PairAnalysis, Survey
 from market_assets.analysis.verdict import Verdict
-from market_assets.assets.common import CORRELATIONS_KEY, markdown_table
+from market_assets.assets.common import CORRELATIONS_KEY
 from market_assets.clock import Clock
 from market_assets.collection.days import DayRange
 from market_assets.collection.surveyed import survey_stored
 from market_assets.correlations import WINDOWS
 from market_assets.partitions import days_of_tags
+from market_assets.pictures import markdown_table
 from market_assets.store import Store
 from market_assets.universe import Ticker, Universe
 
@@ -63,7 +64,7 @@ def evaluate_correlation(found: Survey, threshold: float) -> dg.AssetCheckResult
         "measured_as_high": _names(
             pair for pair in judged if abs(pair.windows[position].correlation or 0.0) >= threshold
         ),
-        "correlations": markdown_table(_table(judged, found.windows, position)),
+        "correlations": dg.MetadataValue.md(_table(judged, found.windows, position)),
     }
     if missing:
         metadata["not_measured"] = "; ".join(
@@ -144,9 +145,9 @@ def _names(pairs: Iterable[PairAnalysis]) -> str:
     return ", ".join(pair.ticker.name for pair in pairs) or "none"
 
 
-def _table(pairs: Sequence[PairAnalysis], windows: Sequence[int], position: int) -> list[list[str]]:
+def _table(pairs: Sequence[PairAnalysis], windows: Sequence[int], position: int) -> str:
     measures = [part for window in windows for part in (f"{window} sessions", "95 % interval")]
-    rows = [["ticker", "documented", *measures, "the documented value is"]]
+    rows = []
     for pair in pairs:
         cells = [part for one in pair.windows for part in (signed(one.correlation), between(one))]
         rows.append(
@@ -157,4 +158,4 @@ def _table(pairs: Sequence[PairAnalysis], windows: Sequence[int], position: int)
                 pair.comparisons[position].words,
             ]
         )
-    return rows
+    return markdown_table(["ticker", "documented", *measures, "the documented value is"], rows)

@@ -43,6 +43,7 @@ def evaluate_lookahead(report: LookaheadReport) -> dg.AssetCheckResult:
     else:
         description = "there was no row of these definitions to judge"
     return dg.AssetCheckResult(
+        asset_key=FEATURES_KEY,
         check_name=LOOKAHEAD_CHECK,
         passed=report.proven,
         # Nothing to judge is no proof of a look-ahead: it must not stop the run.

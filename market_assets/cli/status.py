@@ -165,7 +165,10 @@ def _run(run: CollectionRecord, holder: str | None) -> dict[str, Any]:
         "started_at": _text(run.started_at),
         "seconds": None if seconds is None else round(seconds, 1),
         "stored": len(run.summary.get("stored", [])),
-        **{key: run.summary.get(key) for key in ("first_day", "last_day", "tickers", "failed", "features")},
+        **{
+            key: run.summary.get(key)
+            for key in ("first_day", "last_day", "tickers", "failed", "features", "failed_checks")
+        },
     }
 
 

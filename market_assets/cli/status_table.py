@@ -57,6 +57,7 @@ def print_status(state: dict[str, Any], what_to_do: str) -> None:
     _print_runs(state)
     _print_tickers(state)
     _say_errors(state)
+    _say_failed_checks(state)
     if state["highly_correlated"]:
         say(
             f"\nHighly correlated now (at least {state['high_correlation_threshold']:g}, over 20 or 90 sessions): "
@@ -159,6 +160,14 @@ def _say_errors(state: dict[str, Any]) -> None:
         say("\n[bold]Not collected when last asked for[/]")
     for (at, reason), names in alike.items():
         say(f"  [red]{escape(', '.join(names))}[/]: {_minute(at)} {escape(reason)}")
+
+
+def _say_failed_checks(state: dict[str, Any]) -> None:
+    done = [run for run in state["collections"] if run["failed_checks"] is not None]
+    if done and done[0]["failed_checks"]:
+        say(f"\n[bold]Checks that failed in the collection of {_minute(done[0]['started_at'])}[/]")
+        for name, what in done[0]["failed_checks"].items():
+            say(f"  [yellow]{escape(name)}[/]: {escape(what)}")
 
 
 def _table(title: str) -> Table:

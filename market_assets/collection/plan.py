@@ -49,8 +49,9 @@ def plan_requests(
 ) -> list[FetchRequest]:
     """Return at most one request per interval, covering `days` and what is missing of the look-back before them.
 
-    A look-back day counts as held once it was fetched after it had ended, feed lag included: the first collection thus
-    loads the whole look-back, the first tick of a day the end of the day before, and a tick after an outage the gap.
+    A look-back day counts as held once it was fetched after the last of its bars that is due, feed lag included: the
+    first collection thus loads the whole look-back, the first ticks of a day the end of the day before, and a tick
+    after an outage the gap.
     """
     if days.start >= now:
         msg = f"the days {days.first}..{days.last} have not begun at {now.isoformat()}; nothing can be collected"
@@ -100,15 +101,15 @@ def _first_missing(
     """Return the first day to ask for: a look-back day with bars that is not held, else the first wanted one."""
     until = min(window.end, day_start(wanted_from), now)
     starts, ends = venue_calendar(ticker.venue).expected_bars(interval, to_us(window.start), to_us(until))
+    due = ends + ticker.feed_lag // timedelta(microseconds=1)
+    # What is not due yet leaves nothing missing; of a day that a feed lags behind, the last bar that is due counts.
+    is_due = due <= to_us(now)
+    days, due = starts[is_due] // US_PER_DAY, due[is_due]
     # Bars are in order: the last one of a day is due last.
-    days = starts // US_PER_DAY
     last_of_day = np.flatnonzero(np.diff(days, append=-1))
-    lag_us = ticker.feed_lag // timedelta(microseconds=1)
-    for day_us, due_us in zip(
-        (days * US_PER_DAY)[last_of_day].tolist(), (ends + lag_us)[last_of_day].tolist(), strict=True
-    ):
+    for day_us, due_us in zip((days * US_PER_DAY)[last_of_day].tolist(), due[last_of_day].tolist(), strict=True):
         day = from_us(day_us).date()
         held = fetched.get(day)
-        if held is None or to_us(held) < due_us <= to_us(now):
+        if held is None or to_us(held) < due_us:
             return day
     return wanted_from if wanted_from <= window.last else None

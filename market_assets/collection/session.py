@@ -98,6 +98,7 @@ class CollectionSession:
         self._never_fetched: set[str] = set()
         self._features_expected = False
         self._feature_summary: dict[str, object] = {}
+        self._failed_checks: dict[str, str] = {}
 
     @contextmanager
     def recorded(self, days: DayRange) -> Iterator[CollectionSession]:
@@ -114,16 +115,8 @@ class CollectionSession:
             raise
         finally:
             self.close()
-            status, summary = self._status(), self._summary()
-            try:
-                for name, outcome in self.outcomes.items():
-                    if outcome.error is not None:
-                        self._record_coverage(self.universe[name])
-            except LeaseLostError as lost:
-                # Days without their states are not done with: the next tick collects them again.
-                _LOG.warning("the states of the days were not recorded: %s", lost)
-                status = "failed"
-            self.store.runs.finish_collection(self.run_id, status, self._clock.now(), summary)
+            status = self._status()
+            self.store.runs.finish_collection(self.run_id, status, self._clock.now(), self._summary())
             rows = self._feature_summary.get("rows", 0)
             _LOG.info("%s: %d of %d tickers, %s feature rows", status, len(self._stored), len(self._planned), rows)
 
@@ -151,6 +144,9 @@ class CollectionSession:
         self._checkpoint()
         self.outcomes[ticker.name] = outcome
         self._log_outcome(outcome)
+        if outcome.write is None:
+            # What there is to store has its states recorded once it is stored.
+            self._record_coverage(ticker)
         self._progress(len(self.outcomes), len(self._planned), ticker.name)
         return outcome
 
@@ -176,6 +172,13 @@ class CollectionSession:
         """Note that the ticker's write has been committed, and record what it means for every bar that was expected."""
         self._stored.add(ticker.name)
         self._record_coverage(ticker)
+
+    def note_check(self, name: str, failure: str | None) -> None:
+        """Note what a check of this run has found, None if it passed: the run's record names those that failed."""
+        if failure is None:
+            self._failed_checks.pop(name, None)
+        else:
+            self._failed_checks[name] = failure
 
     def universe_names(self) -> list[str]:
         """Return the names of the universe, in order."""
@@ -371,6 +374,7 @@ class CollectionSession:
             "stored": sorted(self._stored),
             "failed": {name: outcome.message for name, outcome in self.outcomes.items() if outcome.error is not None},
             "features": self._feature_summary,
+            "failed_checks": self._failed_checks,
         }
 
     def _record_coverage(self, ticker: Ticker) -> None:

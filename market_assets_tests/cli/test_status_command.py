@@ -102,6 +102,21 @@ def test_a_failed_collection_is_not_healthy(run: Run, stocked: Path) -> None:
     assert "QQQ: 2026-03-02 15:10 empty: none" in done.out
 
 
+def test_the_checks_that_failed_in_the_last_collection_are_told_with_what_they_found(run: Run, stocked: Path) -> None:
+    assert "Checks that failed" not in run("status").out
+    failed = {"ticker/TLT bars_are_complete": "warn: 1 of 2 days lack more bars than they may [sic]"}
+    store = Store.connect(f"sqlite:///{stocked}")
+    store.runs.start_collection("settled", "settle", NOW, "yahoo")
+    store.runs.finish_collection("settled", "ok", NOW, {"stored": ["TLT"], "failed": {}, "failed_checks": failed})
+    store.close()
+    done = run("status")
+    # what a check finds is for a person to look at; it makes no collection unhealthy
+    assert done.status == 0
+    assert "Checks that failed in the collection of 2026-03-02 15:10\n" in done.out
+    assert "ticker/TLT bars_are_complete: warn: 1 of 2 days lack more bars than they may [sic]" in done.out
+    assert json.loads(run("status", "--json").out)["collections"][0]["failed_checks"] == failed
+
+
 def test_a_collection_that_holds_the_lock_is_running(run: Run, stocked: Path) -> None:
     store = Store.connect(f"sqlite:///{stocked}")
     store.runs.start_collection("now", "ad_hoc", NOW, "yahoo")

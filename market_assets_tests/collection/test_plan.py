@@ -11,7 +11,7 @@ NOW = datetime(2026, 11, 18, 14, 31, tzinfo=UTC)  # a Wednesday
 TOMORROW = datetime(2026, 11, 19, tzinfo=UTC)
 LIMITS = Limits(NOW - timedelta(days=60), NOW - timedelta(days=730))
 TODAY = DayRange.of(NOW)
-QQQ, BTC, VIX = UNIVERSE["QQQ"], UNIVERSE["BTC"], UNIVERSE["VIX"]
+QQQ, BTC, VIX, DXY = (UNIVERSE[name] for name in ("QQQ", "BTC", "VIX", "DXY"))
 
 
 def windows(requests: list[FetchRequest]) -> dict[str, tuple[date, datetime]]:
@@ -56,6 +56,16 @@ def test_a_feed_that_lags_is_asked_again_until_its_last_bar_is_due() -> None:
     fetched = held(datetime(2026, 11, 17, 21, 20, tzinfo=UTC))  # VIX closed 21:15, published 21:30
     planned = windows(plan_requests(VIX, TODAY, NOW, fetched, LIMITS))
     assert planned["15m"][0] == date(2026, 11, 17)
+
+
+def test_what_a_lagging_feed_has_published_by_midnight_does_not_wait_for_the_rest_of_its_day() -> None:
+    # The dollar index trades at midnight: until 23:30 it is published at 00:00, until 24:00 half an hour later.
+    midnight = datetime(2026, 7, 15, 0, 1, tzinfo=UTC)
+    limits = Limits(midnight - timedelta(days=60), midnight - timedelta(days=730))
+    for minutes, first in ((0, date(2026, 7, 14)), (30, date(2026, 7, 14)), (60, date(2026, 7, 15))):
+        now = midnight + timedelta(minutes=minutes)
+        planned = windows(plan_requests(DXY, DayRange.of(now), now, held(now - timedelta(minutes=30)), limits))
+        assert planned["15m"][0] == first, now
 
 
 def test_an_outage_of_three_days_is_asked_for_at_once() -> None:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from market_assets.clock import ManualClock
+    from market_assets.collection.outcome import TickerOutcome
     from market_assets.collection.write import ScopedWrite
     from market_assets.store import CollectionRecord, WriteReport
+    from market_assets.universe import Ticker
 
 _RUNS = itertools.count(1)
 _POLL = timedelta(seconds=0.02)
@@ -111,6 +113,7 @@ class LiveCollector:
                 if outcome.write is not None:
                     self._write(outcome.write)
                     session.stored(ticker)
+                self.after_ticker(session, ticker, outcome, days)
             self._derive(session, days)
         return self._record(session)
 
@@ -125,6 +128,12 @@ class LiveCollector:
     def rows(self, start: datetime | None = None, end: datetime | None = None) -> pd.DataFrame:
         """Return the stored feature rows by observation time."""
         return self.store.read(ML_FEATURES, start=start, end=end).set_index("observed_at")
+
+    def after_ticker(self, session: CollectionSession, ticker: Ticker, outcome: TickerOutcome, days: DayRange) -> None:
+        """Be told of a ticker that has been stored, or could not be fetched."""
+
+    def after_features(self, session: CollectionSession, days: DayRange, rows: pd.DataFrame) -> None:
+        """Be told of feature rows that have been stored."""
 
     def _session(self, kind: str) -> CollectionSession:
         return CollectionSession(
@@ -165,6 +174,7 @@ class LiveCollector:
         features = session.features(days)
         self._write(features)
         session.features_written(days, features)
+        self.after_features(session, days, features.replacements[0].frame)
         if self._only_features:
             return
         for indicator in self.indicators:
