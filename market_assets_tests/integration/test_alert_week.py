@@ -32,7 +32,12 @@ def utc(text: str) -> datetime:
 @pytest.fixture
 def deployment(simulator: SimulatorServer, clock: ManualClock, tmp_path: Path) -> Iterator[Deployment]:
     made = Deployment(
-        simulator.url, clock, f"sqlite:///{tmp_path / 'week.db'}", universe=UNIVERSE, collection_interval_minutes=120
+        simulator.url,
+        clock,
+        f"sqlite:///{tmp_path / 'week.db'}",
+        universe=UNIVERSE,
+        collection_interval_minutes=120,
+        ml_feature_count_target=8,
     )
     yield made
     made.close()
