@@ -251,18 +251,18 @@ def _flip_a_bit(collector: Collector) -> None:
 
 
 def test_a_whole_day_of_scheduled_runs_through_dagster_says_nothing_but_what_is_wrong(workshop: Workshop) -> None:
-    """One real day: settle, rebuild, ticks; one ticker is gone from 08:00 to 12:00, one fetch fails once."""
+    """One real day: settle, rebuild, ticks; one ticker is gone from 14:00 to 18:00, one fetch fails once."""
     with webhook() as hook:
         collector = bootstrapped(workshop, collection_interval_minutes=120, alert_urls=f"json://127.0.0.1:{hook.port}/")
         server = workshop.simulator
         midnight = FIRST_TICK.replace(hour=0) + timedelta(days=1)
         gone = 0
         for hour in range(0, 24, 2):
-            if hour == 8:
+            if hour == 14:
                 gone = server.faults.add(Fault(kind=FaultKind.NOT_FOUND, symbol="HYG"))
-            if hour == 12:
-                server.faults.remove(gone)
             if hour == 18:
+                server.faults.remove(gone)
+            if hour == 20:
                 # yfinance asks once more by itself
                 server.faults.add(Fault(kind=FaultKind.SERVER_ERROR, symbol="BTC-USD", times=2))
             collector.run_schedule("collect_tick", midnight + timedelta(hours=hour))
@@ -275,7 +275,7 @@ def test_a_whole_day_of_scheduled_runs_through_dagster_says_nothing_but_what_is_
             "Market collector: ERROR bars_were_fetched broke: HYG",
             "Market collector: OK bars_were_fetched recovered: HYG",
         ]
-        assert "from 2025-11-20 08:01 UTC, for 4 h 0 min" in hook.posts[1]["message"]
+        assert "from 2025-11-20 14:01 UTC, for 4 h 0 min" in hook.posts[1]["message"]
 
 
 def test_both_sensors_run_by_default_every_minute_and_are_not_tied_to_a_job(workshop: Workshop) -> None:
