@@ -53,13 +53,13 @@ types: $(STAMPS)/test  ## Type checker
 	@$(BIN)/mypy --no-error-summary
 
 unit: $(STAMPS)/test  ## Unit tests: no server but the project's own simulator
-	@$(BIN)/pytest -q -n 2 -m "not integration and not torture"
+	@$(BIN)/pytest -q -n 2 -m "not integration"
 
 integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB where it is installed)
-	@$(BIN)/pytest -q -n 2 -m "integration and not torture"
+	@$(BIN)/pytest -q -n 2 -m integration
 
-torture: $(STAMPS)/test  ## Kill collections and let them cross, on every database (minutes)
-	@$(BIN)/pytest -q -m torture
+torture: $(STAMPS)/test  ## Kill 50 collections a database and let others cross, with a record (minutes)
+	@$(BIN)/python -m market_assets_tests.torture
 
 bench: $(STAMPS)/test  ## Cost of a tick beside a plain script, of a training set beside merge_asof
 	@$(BIN)/python -m benchmarks.tick

@@ -56,7 +56,11 @@ class VersionedIOManager(dg.IOManager):
             else False
         )
         report = self._store.replace(
-            obj.replacements, scopes=obj.scopes, fetched_at=obj.fetched_at, accept_deletions=accept
+            obj.replacements,
+            scopes=obj.scopes,
+            fetched_at=obj.fetched_at,
+            accept_deletions=accept,
+            states=obj.states,
         )
         metadata = _report_metadata(report, obj)
         if obj.after is not None:

@@ -189,6 +189,10 @@ def test_each_crypto_reference_has_its_own_correlations(tmp_path: Path) -> None:
     by_crypto = dict(zip(stored["crypto"], stored["correlation"], strict=True))
     assert got[1:] == [by_crypto["ETH"], by_crypto["BTC"], by_crypto["ETH"]]
     assert by_crypto["ETH"] != by_crypto["BTC"]
+    one = log.client
+    for part in (asked.iloc[[2]], asked.iloc[[0]], asked, asked.iloc[[3, 2]]):
+        again = one.training_set(part, features=["ml_nasdaq_correlation"])
+        assert values(again, "ml_nasdaq_correlation")[-1] == got[part.index[-1]]
     log.store.close()
 
 
@@ -345,6 +349,8 @@ def test_a_client_reads_rows_once_until_something_new_is_known(tmp_path: Path) -
     client.training_set(wide)
     read = client._last_read
     first = client.training_set(narrow)
+    assert client._last_read is read
+    assert client.training_set(narrow, features=log.catalogue.features).equals(first)
     assert client._last_read is read
     log.tick(datetime(2026, 3, 3, 15, 31, tzinfo=UTC))
     assert values(client.training_set(narrow)) != values(first)

@@ -88,25 +88,27 @@ def training_material(
     entities: Entities,
     catalogue: Catalogue,
     *,
-    rows: RowLog | None = None,
+    before: Material | None = None,
     extra: Sequence[str] = (),
 ) -> Material:
-    """Read what a training set of `entities` needs; `rows` if they have been read before."""
+    """Read what a training set of `entities` needs, but for what is in `before`, read for the same or more of them."""
     request = request.answered(snapshot.watermark)
     bounds = Bounds.of(entities.at_us)
-    if rows is None:
+    if before is None:
         wanted = (*extra, _AGES) if request.ages else tuple(extra)
         rows = read_rows_before(snapshot, request, stored_columns(request, catalogue), bounds, extra=wanted)
-    positions, correlations = {}, {}
+        splits = read_splits(snapshot, catalogue) if request.basis == "as_of" else {}
+        before = Material(request, rows, {}, {}, splits)
     tickers = [catalogue.universe[catalogue.correlations[name]] for name in correlations_of(request, catalogue)]
-    if tickers:
-        positions, backfilled = entities.references(catalogue.universe), backfilled_to_us(snapshot)
-        correlations = {
-            crypto: read_correlations(snapshot, request, tickers, bounds, crypto=crypto, backfilled_to_us=backfilled)
-            for crypto in positions
-        }
-    splits = read_splits(snapshot, catalogue) if request.basis == "as_of" else {}
-    return Material(request, rows, positions, correlations, splits)
+    positions = entities.references(catalogue.universe) if tickers else {}
+    correlations = {crypto: logs for crypto, logs in before.correlations.items() if crypto in positions}
+    if positions.keys() - correlations.keys():
+        backfilled = backfilled_to_us(snapshot)
+        for crypto in positions.keys() - correlations.keys():
+            correlations[crypto] = read_correlations(
+                snapshot, request, tickers, bounds, crypto=crypto, backfilled_to_us=backfilled
+            )
+    return Material(request, before.rows, positions, correlations, before.splits)
 
 
 def training_set(material: Material, entities: Entities, catalogue: Catalogue) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from market_assets.client import files
 from market_assets.client.columns import Catalogue
 from market_assets.client.datasets import (
     added_columns,
+    correlations_of,
     history,
     history_material,
     stored_columns,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from market_assets.client.log import RowLog
+    from market_assets.client.datasets import Material
     from market_assets.indicators import Indicator
     from market_assets.store import Snapshot, Store
     from market_assets.universe import Universe
@@ -51,11 +52,13 @@ _LATEST_WITHIN = (timedelta(days=2), timedelta(days=30), None)
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """What decides which feature rows are read for a training set."""
+    """What decides what is read for a training set."""
 
     watermark: datetime
     names: tuple[str, ...]
+    correlations: tuple[str, ...]
     vintage: Vintage
+    basis: Basis
     delay_us: int
     ages: bool
     bounds: Bounds
@@ -63,14 +66,24 @@ class _Window:
     @classmethod
     def of(cls, snapshot: Snapshot, request: Request, entities: Entities, catalogue: Catalogue) -> Self:
         """Return the window of a request."""
-        names, bounds = stored_columns(request, catalogue), Bounds.of(entities.at_us)
-        return cls(snapshot.watermark, names, request.vintage, request.delay_us, request.ages, bounds)
+        return cls(
+            watermark=snapshot.watermark,
+            names=stored_columns(request, catalogue),
+            correlations=tuple(correlations_of(request, catalogue)),
+            vintage=request.vintage,
+            basis=request.basis,
+            delay_us=request.delay_us,
+            ages=request.ages,
+            bounds=Bounds.of(entities.at_us),
+        )
 
-    def lies_in(self, other: _Window) -> bool:
-        """Whether rows read for `other` contain the rows for this one."""
+    def of_use(self, other: _Window, material: Material) -> Material | None:
+        """Return what of `material`, which was read for `other`, need not be read for this window; None for nothing."""
         first, last = self.bounds
         inside = other.bounds.first_us <= first and last <= other.bounds.last_us
-        return inside and replace(self, bounds=other.bounds) == other
+        if not inside or replace(self, bounds=other.bounds, correlations=other.correlations) != other:
+            return None
+        return material if self.correlations == other.correlations else replace(material, correlations={})
 
 
 class FeatureStore:
@@ -109,7 +122,7 @@ class FeatureStore:
         self._settle = timedelta(minutes=settings.settle_minutes)
         self._tick_latency = tick_latency
         # The log up to a watermark never changes: the next training set over the same rows need not read them again.
-        self._last_read: tuple[_Window, RowLog] | None = None
+        self._last_read: tuple[_Window, Material] | None = None
 
     @property
     def tick_latency(self) -> timedelta:
@@ -234,11 +247,12 @@ class FeatureStore:
         checked = Entities.of(entities, added_columns(request))
         with self._store.snapshot(as_instant(as_of, "as_of")) as snapshot:
             window = _Window.of(snapshot, request, checked, self._catalogue)
-            before = self._last_read
-            rows = before[1] if before is not None and window.lies_in(before[0]) else None
-            material = training_material(snapshot, request, checked, self._catalogue, rows=rows)
-        if rows is None:
-            self._last_read = (window, material.rows)
+            before = None if self._last_read is None else window.of_use(*self._last_read)
+            material = training_material(snapshot, request, checked, self._catalogue, before=before)
+        read = {} if before is None else before.correlations
+        if before is None or material.correlations.keys() - read.keys():
+            # Without the entities' positions: what is kept is of the log's size, not of theirs.
+            self._last_read = window, replace(material, positions={}, correlations={**read, **material.correlations})
         return training_set(material, checked, self._catalogue)
 
     # --- files --------------------------------------------------------------------------------------------------------

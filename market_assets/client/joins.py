@@ -5,7 +5,6 @@ Belongs here: positions and values. Does not belong here: pandas, what the colum
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +14,10 @@ if TYPE_CHECKING:
 
     from market_assets.maths.arrays import FloatArray, IntArray
 
-#: numpy searches and gathers without holding the interpreter's lock; more threads than this wait for memory
-_THREADS = 4
-#: instants that are searched for at once, and below which a second thread is not worth starting
-_SLICE = 131_072
-#: numpy sorts keys of this width in linear time
-_KEY_BITS = 16
+#: instants in no order from which on a table is worth making for them
+_MANY = 10_000
+#: stretches of time in that table per moment at which something becomes known
+_STRETCHES = 16
 
 
 def rows_known_at(
@@ -49,39 +46,34 @@ def rows_known_at(
 
 def gathered(values: FloatArray, sources: Sequence[int], rows: IntArray, out: FloatArray) -> None:
     """Fill row i of `out` with `values[sources[i]]` at `rows`; each row of either is contiguous."""
-
-    def gather(source: int, target: FloatArray) -> None:
-        # Any mode but "raise" writes into `out` without a copy of it in between.
-        np.take(values[source], rows, out=target, mode="clip")
-
-    if len(rows) <= _SLICE:
-        for source, target in zip(sources, out, strict=True):
-            gather(source, target)
+    # Any mode but "raise" writes into `out` without a copy of it in between.
+    if list(sources) == list(range(len(values))):
+        np.take(values, rows, axis=1, out=out, mode="clip")
         return
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(gather, sources, out))
+    for target, source in enumerate(sources):
+        np.take(values[source], rows, out=out[target], mode="clip")
 
 
 def _searched(ascending: IntArray, at_us: IntArray) -> IntArray:
-    """Return for each instant how many of `ascending` are at or before it."""
-    if len(at_us) <= _SLICE:
-        return np.searchsorted(ascending, at_us, side="right")
-    parts = [at_us[start : start + _SLICE] for start in range(0, len(at_us), _SLICE)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return np.concatenate(list(pool.map(lambda part: _in_order(ascending, part), parts)))
+    """Return for each instant how many of `ascending` are at or before it.
 
-
-def _in_order(ascending: IntArray, at_us: IntArray) -> IntArray:
-    """Search for instants that stand in any order in roughly ascending order.
-
-    Each search then begins where the one before ended, which takes half the time. The order is a hint: how exact it is
-    decides nothing about the result.
+    A binary search per instant is quick where each takes the way of the one before. For instants in no order a table of
+    equal stretches of time comes first: within most of them nothing becomes known, and it answers for all instants
+    in them. The others are searched for.
     """
-    if (at_us[1:] >= at_us[:-1]).all():
+    if len(at_us) < _MANY or not len(ascending) or (at_us[1:] >= at_us[:-1]).all():
         return np.searchsorted(ascending, at_us, side="right")
-    first, last = int(at_us.min()), int(at_us.max())
-    key = (at_us - first) >> max((last - first).bit_length() - _KEY_BITS, 0)
-    order = np.argsort(key.astype(np.uint16), kind="stable")
-    found = np.empty(len(at_us), dtype=np.int64)
-    found[order] = np.searchsorted(ascending, at_us[order], side="right")
+    first, last = int(ascending[0]), int(ascending[-1])
+    count = _STRETCHES * len(ascending)
+    length = (last - first) // count + 1
+    edges = first + np.arange(count + 1) * length
+    # How many lie before each stretch. The first one is all time before `ascending`, the last all time after.
+    before = np.concatenate(([0], np.searchsorted(ascending, edges), [len(ascending)]))
+    stretch = np.clip(at_us, first - 1, last + 1)
+    stretch -= first
+    stretch //= length
+    stretch += 1
+    found = before[stretch]
+    unclear = np.flatnonzero((before[1:] != before[:-1])[stretch])
+    found[unclear] = np.searchsorted(ascending, at_us[unclear], side="right")
     return found

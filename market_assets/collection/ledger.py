@@ -33,19 +33,20 @@ _PRICES = ("bar_end", "open", "high", "low", "close", "basis")
 
 
 def judge_coverage(
-    store: Store, ticker: Ticker, outcome: TickerOutcome, now: datetime, rules: Rules
+    snapshot: Snapshot,
+    ticker: Ticker,
+    outcome: TickerOutcome,
+    known: Iterable[LedgerEntry],
+    *,
+    now: datetime,
+    rules: Rules,
 ) -> list[LedgerEntry]:
-    """Return the entry of every whole UTC day and interval that was asked for."""
+    """Return the entry of every whole UTC day and interval that was asked for; `known` holds what was said of them."""
     if not outcome.windows:
         return []
-    start = min(request.start for request in outcome.windows)
-    end = max(request.end for request in outcome.windows)
-    with store.snapshot() as snapshot:
-        stored = read_stored(snapshot, ticker.name, start, end)
-    before = {
-        (entry.ticker, entry.interval, entry.day): entry
-        for entry in store.runs.states(start.date(), end.date() + ONE_DAY, tickers=[ticker.name])
-    }
+    start, end = asked_range(outcome)
+    stored = read_stored(snapshot, ticker.name, start, end)
+    before = {(entry.ticker, entry.interval, entry.day): entry for entry in known}
     entries: list[LedgerEntry] = []
     for request in outcome.windows:
         interval = request.interval.value
@@ -61,6 +62,19 @@ def judge_coverage(
             rules=rules,
         )
     return with_holes_since(entries, before, now)
+
+
+def known_states(store: Store, outcome: TickerOutcome) -> list[LedgerEntry]:
+    """Return what was recorded of the days that were asked for, before this run."""
+    if not outcome.windows:
+        return []
+    start, end = asked_range(outcome)
+    return store.runs.states(start.date(), end.date() + ONE_DAY, tickers=[outcome.ticker])
+
+
+def asked_range(outcome: TickerOutcome) -> tuple[datetime, datetime]:
+    """Return the first instant that was asked for, and the one after the last."""
+    return min(request.start for request in outcome.windows), max(request.end for request in outcome.windows)
 
 
 def _asked_at(

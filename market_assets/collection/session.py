@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,14 +23,14 @@ from market_assets.collection.coverage import Rules, bars_are_due, late_after
 from market_assets.collection.days import ONE_DAY, DayRange
 from market_assets.collection.holes import REFILL
 from market_assets.collection.ingest import ingest
-from market_assets.collection.ledger import judge_coverage
+from market_assets.collection.ledger import judge_coverage, known_states
 from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.plan import LOOKBACK_DAILY, Limits, plan_requests
 from market_assets.crypto_join import CORRELATION_JOIN_DAYS
 from market_assets.errors import CollectionFailedError, EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.sources.base import Interval
 from market_assets.sources.pool import FetchPool
-from market_assets.store import DayState
+from market_assets.store import DayState, RecordedStates
 from market_assets.store.tables import CRYPTO_CORRELATIONS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from market_assets.indicators import Indicator
     from market_assets.settings import Settings
     from market_assets.sources.base import FetchAnswer, FetchRequest, MarketDataSource
-    from market_assets.store import Store
+    from market_assets.store import JudgeStates, Snapshot, Store
     from market_assets.universe import Ticker, Universe
 
 _LOG = logging.getLogger(__name__)
@@ -145,8 +146,9 @@ class CollectionSession:
         self.outcomes[ticker.name] = outcome
         self._log_outcome(outcome)
         if outcome.write is None:
-            # What there is to store has its states recorded once it is stored.
-            self._record_coverage(ticker)
+            # What there is to store takes its states along.
+            judge = self._judged(ticker, outcome)
+            self.store.replace((), scopes=(), fetched_at=self.now, states=judge)
         self._progress(len(self.outcomes), len(self._planned), ticker.name)
         return outcome
 
@@ -169,9 +171,8 @@ class CollectionSession:
         self._features_expected = True
 
     def stored(self, ticker: Ticker) -> None:
-        """Note that the ticker's write has been committed, and record what it means for every bar that was expected."""
+        """Note that the ticker's write has been committed, and with it the states of the days that were asked for."""
         self._stored.add(ticker.name)
-        self._record_coverage(ticker)
 
     def note_check(self, name: str, failure: str | None) -> None:
         """Note what a check of this run has found, None if it passed: the run's record names those that failed."""
@@ -267,7 +268,7 @@ class CollectionSession:
         rejected: Counter[str] = Counter()
         for answer in answers:
             rejected.update(answer.rejected["reason"].tolist())
-        return TickerOutcome(
+        outcome = TickerOutcome(
             ticker.name,
             label,
             tuple(requests),
@@ -277,6 +278,9 @@ class CollectionSession:
             rejected=dict(rejected),
             holes=tuple(str(error) for error in empty),
         )
+        # In the transaction of the bars: a ticker whose bars are stored is not asked again for the days before today,
+        # and a death in between would leave them without a state for ever.
+        return replace(outcome, write=replace(ingested.write, states=self._judged(ticker, outcome)))
 
     # --- deriving -------------------------------------------------------------------------------------------------
 
@@ -377,9 +381,15 @@ class CollectionSession:
             "failed_checks": self._failed_checks,
         }
 
-    def _record_coverage(self, ticker: Ticker) -> None:
-        entries = judge_coverage(self.store, ticker, self.outcomes[ticker.name], self.now, self._coverage_rules)
-        self.store.runs.record_states(entries, self.run_id, self.now)
+    def _judged(self, ticker: Ticker, outcome: TickerOutcome) -> JudgeStates:
+        """Return what judges the days that were asked for; the days' earlier states are read now."""
+        known, rules = known_states(self.store, outcome), self._coverage_rules
+
+        def judge(snapshot: Snapshot) -> RecordedStates:
+            entries = judge_coverage(snapshot, ticker, outcome, known, now=self.now, rules=rules)
+            return RecordedStates(tuple(entries), self.run_id, self.now)
+
+        return judge
 
     @cached_property
     def _coverage_rules(self) -> Rules:

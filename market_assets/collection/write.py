@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from market_assets.store import Replacement, Scope
+    from market_assets.store import JudgeStates, Replacement, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +28,7 @@ class ScopedWrite:
     fetched_at: datetime
     #: what a person wants to see beside the materialization; plain values, filled by the asset
     summary: Mapping[str, Any] = field(default_factory=dict)
+    #: what the rows mean for the days that were asked for; recorded in the same transaction
+    states: JudgeStates | None = None
     #: called once the write has been committed; what it returns is shown beside the materialization too
     after: Callable[[], Mapping[str, Any]] | None = None

@@ -9,9 +9,10 @@ from market_assets.store.alerts import NO_CHECK, AlertBook, AlertKey, AlertMessa
 from market_assets.store.diffs import Counts
 from market_assets.store.guard import RefusedScope
 from market_assets.store.lock import CollectionLease, CollectionLock, LockState
-from market_assets.store.runs import CollectionRecord, DayState, LedgerEntry, RunLog, TickerCoverage
+from market_assets.store.runs import CollectionRecord, RunLog, TickerCoverage
 from market_assets.store.scopes import Scope
 from market_assets.store.snapshots import Snapshot
+from market_assets.store.states import DayState, JudgeStates, LedgerEntry, RecordedStates
 from market_assets.store.store import Store, StoreDescription
 from market_assets.store.tables import VersionedTable
 from market_assets.store.versioned import Replacement, WriteReport
@@ -28,8 +29,10 @@ __all__ = [
     "Counts",
     "DayState",
     "Decision",
+    "JudgeStates",
     "LedgerEntry",
     "LockState",
+    "RecordedStates",
     "RefusedScope",
     "Replacement",
     "RunLog",

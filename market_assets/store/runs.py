@@ -1,32 +1,32 @@
 """What the collector writes down about itself: runs, the state of every expected day, and days to rebuild.
 
-Belongs here: bookkeeping that is not versioned. Does not belong here: deciding states, and the fetch ledger
-(ledger.py).
+Belongs here: bookkeeping that is not versioned. Does not belong here: deciding states, how they are
+stored (states.py), and the fetch ledger (ledger.py).
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
 
 from market_assets.clock import ensure_utc
+from market_assets.store import arrays
+from market_assets.store import states as ledger_states
 from market_assets.store.frames import NO_INSTANT
 from market_assets.store.queries import select_arrays
 from market_assets.store.stale import mark_stale
+from market_assets.store.states import RecordedStates
 from market_assets.store.tables import (
-    COLLECTION_LEDGER,
     COLLECTIONS,
     FETCH_LEDGER,
     MARKET_BARS,
-    REASON_LENGTH,
     STALE_FEATURE_DAYS,
 )
-from market_assets.store.types import from_micros, to_micros
+from market_assets.store.types import from_micros
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,41 +35,9 @@ if TYPE_CHECKING:
     from market_assets.store.connect import Database
     from market_assets.store.frames import Arrays
     from market_assets.store.schema import Schema
+    from market_assets.store.states import DayState, LedgerEntry
 
 RUNNING = "running"
-
-
-class DayState(StrEnum):
-    """State of one expected bar, or of one (ticker, interval, day): of its bars the one that stands first here."""
-
-    #: no bar is expected
-    CLOSED = "closed"
-    #: the bar was due and the source has not answered since
-    FETCH_FAILED = "fetch_failed"
-    #: the source answered after the bar was due, without it
-    HOLE_AT_SOURCE = "hole_at_source"
-    #: it has more than one version
-    REVISED = "revised"
-    #: it came long after it was due
-    LATE = "late"
-    OK = "ok"
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """State of one expected day of one ticker and interval."""
-
-    ticker: str
-    interval: str
-    day: date
-    state: DayState
-    detail: str | None = None
-    #: one letter per expected bar, in order of time (`collection/coverage.py`); None where it was never recorded
-    slots: str | None = None
-    #: start of the last request for the day that the source answered, with bars or without
-    asked_at: datetime | None = None
-    #: when a hole was first seen that is still there
-    hole_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +80,13 @@ class RunLog:
     def start_collection(self, run_id: str, kind: str, started_at: datetime, source: str) -> None:
         """Log that a collection began; starting the same run again (a retry) begins its record anew."""
         record: Arrays = {
-            "run_id": _texts([run_id]),
-            "kind": _texts([kind]),
-            "source": _texts([source]),
-            "started_at": _instants([started_at]),
+            "run_id": arrays.texts([run_id]),
+            "kind": arrays.texts([kind]),
+            "source": arrays.texts([source]),
+            "started_at": arrays.instants([started_at]),
             "finished_at": np.array([NO_INSTANT], dtype=np.int64),
-            "status": _texts([RUNNING]),
-            "summary": _texts([None]),
+            "status": arrays.texts([RUNNING]),
+            "summary": arrays.texts([None]),
         }
         table = self._schema.plain(COLLECTIONS)
         self._database.write(lambda connection: self._database.backend.upsert(connection, table, record))
@@ -189,46 +157,25 @@ class RunLog:
         """Set the state of each entry's day; the last recording wins. Details are cut to 255 characters."""
         if not entries:
             return
-        # One row per day in one statement: PostgreSQL refuses to overwrite a row twice.
-        latest = {(entry.ticker, entry.interval, entry.day): entry for entry in entries}
-        kept = [latest[key] for key in sorted(latest)]
-        rows: Arrays = {
-            "ticker": _texts([entry.ticker for entry in kept]),
-            "interval": _texts([entry.interval for entry in kept]),
-            "day": _days([entry.day for entry in kept]),
-            "state": _texts([entry.state.value for entry in kept]),
-            "detail": _texts([entry.detail and entry.detail[:REASON_LENGTH] for entry in kept]),
-            "run_id": _texts([run_id] * len(kept)),
-            "recorded_at": _instants([recorded_at] * len(kept)),
-            "slots": _texts([entry.slots for entry in kept]),
-            "asked_at": _instants([entry.asked_at for entry in kept]),
-            "hole_since": _instants([entry.hole_since for entry in kept]),
-        }
-        table = self._schema.plain(COLLECTION_LEDGER)
-        self._database.write(lambda connection: self._database.backend.upsert(connection, table, rows))
+        recorded = RecordedStates(tuple(entries), run_id, recorded_at)
+        self._database.write(
+            lambda connection: ledger_states.record(connection, self._database.backend, self._schema, recorded)
+        )
 
     def states(
         self, start: date, end: date, *, tickers: Sequence[str] | None = None, states: Sequence[DayState] | None = None
     ) -> list[LedgerEntry]:
         """Return the recorded states of days in [start, end), sorted by ticker, interval and day."""
-        at = self._schema.plain(COLLECTION_LEDGER).columns
-        where = [at.day >= start, at.day < end]
-        if tickers is not None:
-            where.append(at.ticker.in_(list(tickers)))
-        if states is not None:
-            where.append(at.state.in_([state.value for state in states]))
-        columns = [at.ticker, at.interval, at.day, at.state, at.detail, at.slots, at.asked_at, at.hole_since]
         with self._database.reading() as connection:
-            found = select_arrays(connection, self._database.backend, columns, *where)
-        entries = [
-            LedgerEntry(
-                ticker, interval, day, DayState(state), detail, slots, _instant_or_none(asked), _instant_or_none(since)
+            return ledger_states.read(
+                connection,
+                self._database.backend,
+                self._schema,
+                start=start,
+                end=end,
+                tickers=tickers,
+                states=states,
             )
-            for ticker, interval, day, state, detail, slots, asked, since in zip(
-                *(found[column.name].tolist() for column in columns), strict=True
-            )
-        ]
-        return sorted(entries, key=lambda entry: (entry.ticker, entry.interval, entry.day))
 
     def ticker_coverage(self) -> list[TickerCoverage]:
         """Return what is stored of every ticker and interval, sorted."""
@@ -282,7 +229,7 @@ class RunLog:
 
         def clear(connection: sa.Connection) -> None:
             found = select_arrays(connection, self._database.backend, [at.day], *where)
-            gone: Arrays = {"day": _days([day for day in found["day"].tolist() if day in chosen])}
+            gone: Arrays = {"day": arrays.days([day for day in found["day"].tolist() if day in chosen])}
             self._database.backend.delete(connection, self._schema.plain(STALE_FEATURE_DAYS), gone)
 
         self._database.write(clear)
@@ -290,21 +237,3 @@ class RunLog:
 
 def _record(row: sa.RowMapping) -> CollectionRecord:
     return CollectionRecord(**{**row, "summary": json.loads(row["summary"] or "{}")})
-
-
-def _texts(values: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.object_]]:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def _days(values: Sequence[date]) -> np.ndarray[Any, np.dtype[np.datetime64]]:
-    return np.array(values, dtype="datetime64[D]")
-
-
-def _instants(values: Sequence[datetime | None]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([NO_INSTANT if value is None else to_micros(value) for value in values], dtype=np.int64)
-
-
-def _instant_or_none(value: int) -> datetime | None:
-    return None if value == NO_INSTANT else from_micros(value)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from market_assets.columns import feature_columns as universe_feature_columns
 from market_assets.store import ledger, revision, user_tables
+from market_assets.store import states as ledger_states
 from market_assets.store.alerts import AlertBook
 from market_assets.store.connect import Database
 from market_assets.store.runs import RunLog
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from market_assets.clock import Clock
     from market_assets.store.lock import CollectionLease
     from market_assets.store.scopes import Scope
+    from market_assets.store.states import JudgeStates
     from market_assets.store.tables import VersionedTable
 
 
@@ -115,8 +117,9 @@ class Store:
         scopes: Sequence[Scope],
         fetched_at: datetime,
         accept_deletions: bool = False,
+        states: JudgeStates | None = None,
     ) -> WriteReport:
-        """Make the frames the only current rows of `scopes`, in one transaction.
+        """Make the frames the only current rows of `scopes`, in one transaction, and record the `states` it judges.
 
         A scope is skipped if a newer fetch is stored, and refused if the write would delete more than a fifth of the
         bars of a closed day and neither earlier fetches nor `accept_deletions` confirm it. Feature days that stand on
@@ -124,13 +127,24 @@ class Store:
         StoreError when the database fails.
         """
         writer = VersionedWriter(self._schema, replacements, scopes, fetched_at, accept_deletions=accept_deletions)
-        return self.database.write(lambda connection: writer.apply(connection, self.database.backend, self._clock))
+
+        def work(connection: sa.Connection) -> WriteReport:
+            backend = self.database.backend
+            report = writer.apply(connection, backend, self._clock)
+            if states is not None:
+                ledger_states.record(connection, backend, self._schema, states(self._view(connection)))
+            return report
+
+        return self.database.write(work)
 
     @contextmanager
     def snapshot(self, as_of: datetime | None = None) -> Iterator[Snapshot]:
         """Open a consistent view of all tables, as they are or as they were known at `as_of` (aware)."""
         with self.database.reading() as connection:
-            yield Snapshot(connection, self.database.backend, self._schema, as_of)
+            yield self._view(connection, as_of)
+
+    def _view(self, connection: sa.Connection, as_of: datetime | None = None) -> Snapshot:
+        return Snapshot(connection, self.database.backend, self._schema, as_of)
 
     def read(
         self,

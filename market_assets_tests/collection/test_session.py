@@ -13,7 +13,7 @@ from market_assets.clock import ManualClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import DayRange
 from market_assets.collection.session import CollectionSession
-from market_assets.errors import EmptyAnswerError, LeaseLostError, SourceError
+from market_assets.errors import EmptyAnswerError, SourceError
 from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
 from market_assets.sources.base import (
@@ -24,7 +24,7 @@ from market_assets.sources.base import (
     FetchRequest,
     Interval,
 )
-from market_assets.store import CollectionLock, Store
+from market_assets.store import CollectionLock, RecordedStates, Replacement, Store
 from market_assets.store.tables import COLLECTION_LOCK
 from market_assets.universe import UNIVERSE, Universe
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from market_assets.collection.outcome import TickerOutcome
+    from market_assets.collection.write import ScopedWrite
+    from market_assets.store import Snapshot
 
 FRIDAY = datetime(2026, 8, 28, 21, 31, tzinfo=UTC)
 SATURDAY = FRIDAY + timedelta(days=1)
@@ -68,6 +70,15 @@ class Holes:
         )
 
 
+class WithoutBonds(Holes):
+    """A source that fails for TLT."""
+
+    def fetch(self, request: FetchRequest) -> FetchAnswer:
+        if request.ticker.name == "TLT":
+            raise SourceError("broken")
+        return super().fetch(request)
+
+
 def collect(tmp_path: Path, now: datetime, empty: set[Interval], kind: type[Holes] = Holes) -> TickerOutcome:
     clock = ManualClock(now)
     store = Store.connect(f"sqlite:///{tmp_path / 'market.db'}", clock=clock)
@@ -85,10 +96,13 @@ def collect(tmp_path: Path, now: datetime, empty: set[Interval], kind: type[Hole
     with session.recorded(DayRange.of(now)):
         outcome = session.collect(UNIVERSE["QQQ"], DayRange.of(now), ["QQQ"])
         if outcome.write is not None:
-            write = outcome.write
-            store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at)
+            store_write(store, outcome.write)
     store.close()
     return outcome
+
+
+def store_write(store: Store, write: ScopedWrite) -> None:
+    store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at, states=write.states)
 
 
 def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its_days_are_collected_again(
@@ -100,12 +114,12 @@ def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its
     settings = Settings.load(yahoo_base_url="http://127.0.0.1:1", yahoo_attempts=1, yfinance_request_delay=0.0)
     lock = CollectionLock(store)
     lost = lock.acquire("paused")
-    qqq = UNIVERSE["QQQ"]
+    qqq, tlt = UNIVERSE["QQQ"], UNIVERSE["TLT"]
     session = CollectionSession(
         store=store,
-        source_factory=lambda: Holes(clock, set()),
+        source_factory=lambda: WithoutBonds(clock, set()),
         settings=settings,
-        universe=Universe((qqq,)),
+        universe=Universe((qqq, tlt)),
         indicators=(),
         clock=clock,
         run_id="overtaken",
@@ -115,24 +129,49 @@ def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its
 
     def is_overtaken() -> None:
         with store.fenced_by(lost), session.recorded(days):
-            outcome = session.collect(qqq, days, ["QQQ"])
-            assert outcome.write is not None
-            store.replace(outcome.write.replacements, scopes=outcome.write.scopes, fetched_at=outcome.write.fetched_at)
+            for ticker in (qqq, tlt):
+                outcome = session.collect(ticker, days, ["QQQ", "TLT"])
+                if outcome.write is not None:
+                    store_write(store, outcome.write)
+                    session.stored(ticker)
             table = store.schema.plain(COLLECTION_LOCK)
             stolen = sa.update(table).values({"token": "another's"})
             store.database.write(lambda connection: connection.execute(stolen), fenced=False)
-            session.stored(qqq)
 
-    with pytest.raises(LeaseLostError):
-        is_overtaken()
+    is_overtaken()
     lost.release()
 
     record = store.runs.collection("overtaken")
     assert record is not None
-    # everything was stored, but what became of the days could not be told: nobody may take them for done
+    # what became of TLT could not be told: nobody may take the day for done
     assert (record.status, record.summary["stored"]) == ("failed", ["QQQ"])
-    assert store.runs.states(days.first, days.last + timedelta(days=1)) == []
+    assert {entry.ticker for entry in store.runs.states(days.first, days.last + timedelta(days=1))} == {"QQQ"}
     assert uncollected_days(store, SATURDAY, settings) == days
+    store.close()
+
+
+def test_bars_and_what_they_mean_for_their_days_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    clock = ManualClock(FRIDAY)
+    store = Store.connect(f"sqlite:///{tmp_path / 'market.db'}", clock=clock)
+    store.migrate()
+    outcome = collect(tmp_path, FRIDAY, set())
+    write = outcome.write
+    assert write is not None
+    states = store.runs.states(FRIDAY.date() - timedelta(days=900), SATURDAY.date())
+    # the days of the look-back too: they are not asked for again
+    assert {(one.interval, one.day) for one in states} >= {(one.interval, one.day) for one in write.scopes}
+    began = store.watermark()
+
+    def dies(_snapshot: Snapshot) -> RecordedStates:
+        raise RuntimeError("killed")
+
+    clock.set(FRIDAY + timedelta(minutes=30))
+    bars = write.replacements[0]
+    revised = Replacement(bars.table, bars.frame.assign(close=10.75))
+    with pytest.raises(RuntimeError, match="killed"):
+        store.replace((revised,), scopes=write.scopes, fetched_at=clock.now(), states=dies)
+    assert store.watermark() == began
+    assert set(store.read(bars.table, series=["QQQ"])["close"]) == {10.5}
     store.close()
 
 

@@ -1,12 +1,11 @@
-"""Collections that are killed, robbed of their lease, or met by another one (`make torture`).
-
-`python -m market_assets_tests.torture` does it ten times as often, with a record.
+"""Collections that are killed, robbed of their lease, or met by another one: a tenth of `make torture`.
 
 What each kill and each crossing asserts stands in `market_assets_tests/torture/kills.py` and `crossings.py`.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from market_assets_tests.torture.stage import Scene
 
-pytestmark = pytest.mark.torture
+pytestmark = pytest.mark.integration
 
 #: moments of each scene: five a database, of which one in a real run
 KILLS = {FIRST: 1, NIGHT: 3, DAGSTER: 1}
@@ -30,7 +29,11 @@ SEED = "on every commit"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = Stage(tmp_path_factory.mktemp("torture"))
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each worker a directory of its own inside of the session's
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "rehearsals"
+    shared.mkdir(exist_ok=True)
+    made = Stage(tmp_path_factory.mktemp("torture"), shared=shared, dagster_goes_on=False)
     yield made
     made.close()
 

@@ -1,9 +1,7 @@
 """Two collections at once, forced to interleave statement by statement.
 
-Belongs here: who moves when, and what must be true afterwards. Does not belong here: killing (`kills.py`).
-
-Both programs ask before they leave any of their events, and the director lets one of them go on, drawn from a seed. One
-that does not come to its next event is blocked by the other, or computing: then the other goes on.
+Belongs here: the stories, and what must be true afterwards. Does not belong here: who moves when (`turns.py`), killing
+(`kills.py`).
 """
 
 from __future__ import annotations
@@ -17,13 +15,16 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from multiprocessing.connection import wait as wait_for
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from market_assets.store.tables import COLLECTION_LOCK
 from market_assets_tests.torture.events import Event, Place, committed
 from market_assets_tests.torture.kills import check_aftermath
 from market_assets_tests.torture.pictures import scopes
 from market_assets_tests.torture.stage import NIGHT, aftermath_of, lease_runs_out
+from market_assets_tests.torture.turns import LONGEST, PATIENCE, alternate, patience, step
 from market_assets_tests.torture.victim import Ended, Pauses, Victim
 from market_assets_tests.torture.watching import Onlooker
 
@@ -34,14 +35,11 @@ if TYPE_CHECKING:
     from market_assets_tests.torture.pictures import Camera, Picture, Row
     from market_assets_tests.torture.stage import Opened, Rehearsal, Scene, Stage
 
-#: seconds after which a program that has not come to its next event is taken to be blocked
-_PATIENCE = 0.05
 #: seconds between two looks of the witness
 _PAUSE = 0.1
-#: how likely the same program moves again: bursts of some statements
-_AGAIN = 0.6
-_LONGEST = 120.0
 _WAIT = timedelta(seconds=60)
+#: seconds after which the database's locks are taken to be held
+_LOOK = 1.0
 #: commits of the second from which the first wakes up: the lock, the log, the tickers, and what is derived from them
 _FIRST_COMMITS = 12
 #: the least that the settings allow; what is paused loses it in real time
@@ -125,7 +123,7 @@ def _meetings(story: Story, rehearsal: Rehearsal) -> list[Event]:
 def _walk_to(victim: Victim, met: Event) -> None:
     """Let a program go on until it stands at `met`."""
     victim.go_on()
-    while (told := victim.told(_LONGEST)) != met:
+    while (told := victim.told(LONGEST)) != met:
         assert told is not None, f"the program does not come to {met}"
         assert not isinstance(told, Ended), told
         victim.go_on()
@@ -138,11 +136,9 @@ def _act(story: Story, one: Victim, two: Victim, opened: Opened, chance: random.
         return alternate([], chance, (two,)) + alternate([one], chance)
     if story is Story.WAITING:
         two.go_on()
-        return alternate([one], chance, (two,))
+        return alternate([one], chance, (two,), seldom=two)
     if story is Story.PAUSED:
-        pid = one.process.pid
-        assert pid is not None
-        os.kill(pid, signal.SIGSTOP)
+        pid = _stop_between_writes(one, opened.store)
         one.go_on()
         two.go_on()
         two.to_its_end()
@@ -152,6 +148,26 @@ def _act(story: Story, one: Victim, two: Victim, opened: Opened, chance: random.
     return alternate([one, two], chance)
 
 
+def _stop_between_writes(victim: Victim, store: Store) -> int:
+    """Stop a program where none of its threads holds the database's locks; return its process's number.
+
+    The thread that renews the lease writes when it likes. Stopped inside of a write it keeps everybody out, for as long
+    as the database lets it: that is another story.
+    """
+    pid = victim.process.pid
+    assert pid is not None
+    lock = sa.select(store.schema.plain(COLLECTION_LOCK)).with_for_update()
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        look = threading.Thread(target=store.database.write, args=(lambda connection: connection.execute(lock),))
+        look.start()
+        look.join(_LOOK)
+        if not look.is_alive():
+            return pid
+        os.kill(pid, signal.SIGCONT)
+        look.join()
+
+
 def _rob(one: Victim, two: Victim, store: Store, commits: int) -> None:
     """End the lease of `one` behind its back, let `two` take the lock and make some `commits`.
 
@@ -159,70 +175,20 @@ def _rob(one: Victim, two: Victim, store: Store, commits: int) -> None:
     """
     robber = threading.Thread(target=lease_runs_out, args=(store,), daemon=True)
     robber.start()
-    robber.join(_PATIENCE)
+    robber.join(PATIENCE)
     while robber.is_alive():
-        _step(one)
-        robber.join(_PATIENCE)
+        step(one)
+        robber.join(PATIENCE)
     two.go_on()
     while True:
-        told = two.told(_patience(two))
+        told = two.told(patience(two))
         assert not isinstance(told, Ended), told
         if told is None:
-            _step(one)
+            step(one)
         elif told.commits >= commits:
             return
         else:
             two.go_on()
-
-
-def _step(victim: Victim) -> None:
-    """Let a program that stands at an event go on to its next one, or to its end."""
-    if victim.ended is None:
-        victim.go_on()
-        assert victim.told(_LONGEST) is not None, "the program does not go on"
-
-
-def _patience(victim: Victim) -> float:
-    """Return how long a moving program is waited for: one that talks to the database may be blocked by the other."""
-    talks = victim.last is None or victim.last.place in {Place.BEFORE_STATEMENT, Place.BEFORE_COMMIT}
-    return _PATIENCE if talks else _LONGEST
-
-
-def alternate(standing: list[Victim], chance: random.Random, moving: tuple[Victim, ...] = ()) -> int:
-    """Let programs that stand at an event, and those that move already, go on in turns to their ends.
-
-    Returns how often the word passed from one to another.
-    """
-    ready = [victim for victim in standing if victim.ended is None]
-    under_way = list(moving)
-    turns, last = 0, None
-    while ready or under_way:
-        # Everybody is waited for who can come to an event: who moves next is drawn, and not a matter of speed.
-        for victim in list(under_way):
-            if not ready:
-                wait_for([one.wire for one in under_way], _LONGEST)
-            told = victim.told(0.0 if not ready or victim.blocked else _patience(victim))
-            victim.blocked = told is None
-            if told is None:
-                continue
-            under_way.remove(victim)
-            if isinstance(told, Event):
-                ready.append(victim)
-            if isinstance(told, Ended) or told.place is Place.AFTER_COMMIT:
-                # Whoever waited for this may have its chance now.
-                for other in under_way:
-                    other.blocked = False
-        if not ready:
-            continue
-        chosen = last if last in ready and chance.random() < _AGAIN else chance.choice(ready)
-        turns += last is not None and chosen is not last
-        last = chosen
-        chosen.go_on()
-        ready.remove(chosen)
-        under_way.append(chosen)
-    for victim in {*standing, *moving}:
-        victim.process.join(60)
-    return turns
 
 
 def _check_ends(story: Story, one: Ended, two: Ended, seed: str) -> None:

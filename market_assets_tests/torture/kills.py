@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: no statement here takes as long: a death this much later at most still lies in it, or just behind it
 _LATEST = 0.004
 #: between two looks
-_PAUSE = 0.005
+_PAUSE = 0.05
 
 
 class Sort(StrEnum):

@@ -37,7 +37,7 @@ _TOLD = 3
 _DAY_US = 86_400_000_000
 #: what is the same in two pictures is one object: many pictures are then kept, and compared, at little cost
 _ROWS: dict[Row, Row] = {}
-_TABLES: dict[tuple[Any, ...], Table] = {}
+_TABLES: dict[tuple[tuple[str, ...], tuple[Row, ...]], Table] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,16 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+
+    @staticmethod
+    def of(columns: tuple[str, ...], rows: Sequence[Row]) -> Table:
+        """Return the one table of these rows."""
+        found = Table(columns, tuple(map(_ROWS.setdefault, rows, rows)))
+        return _TABLES.setdefault((found.columns, found.rows), found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be the one table of these rows in the other process, too."""
+        return Table.of, (self.columns, self.rows)
 
     def picked(self, *columns: str) -> list[Row]:
         """Return the rows' values of `columns`."""
@@ -137,11 +147,11 @@ class Camera:
         columns = tuple(column[0] for column in cursor.description or ())
         fetched = cursor.fetchall()
         cursor.close()
-        found = Table(columns, tuple(map(_ROWS.setdefault, fetched, fetched)))
-        if not self._unpredictable.isdisjoint(columns):
-            names = tuple(name for name in columns if name not in self._unpredictable)
-            found = Table(names, tuple(sorted(found.without(self._unpredictable), key=repr)))
-        return _TABLES.setdefault((table.name, found.columns, found.rows), found)
+        found = Table.of(columns, fetched)
+        if self._unpredictable.isdisjoint(columns):
+            return found
+        names = tuple(name for name in columns if name not in self._unpredictable)
+        return Table.of(names, sorted(found.without(self._unpredictable), key=repr))
 
 
 def _leave_transactions_to_sqlalchemy(connection: sqlite3.Connection, _record: object) -> None:

@@ -6,6 +6,8 @@ compared with. Does not belong here: disturbing it.
 
 from __future__ import annotations
 
+import fcntl
+import pickle
 import tempfile
 import time
 from contextlib import contextmanager
@@ -170,9 +172,14 @@ class Market:
 class Stage:
     """Databases of every kind in the state in which a scene begins, and a market at each of its two instants."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory` takes files."""
+    def __init__(self, directory: Path, *, shared: Path | None = None, dagster_goes_on: bool = True) -> None:
+        """`directory` takes files. Rehearsals are `shared` with the other processes of a test session.
+
+        `dagster_goes_on`: whether the tick after a run of Dagster's is one too, or only calls the same functions.
+        """
         self._directory = directory
+        self._shared = shared
+        self._dagster_goes_on = dagster_goes_on
         self._now, self._later = Market(), Market()
         self._bases: dict[tuple[str, datetime | None], str] = {}
         self._rehearsals: dict[tuple[str, str], Rehearsal] = {}
@@ -191,7 +198,8 @@ class Stage:
         """Return the errand of the tick after it; it waits for a lock that a killed one has left."""
         self._later.at(scene, scene.after)
         errand = self._errand(scene, url, scene.after, self._later, "next")
-        return replace(errand, wait=timedelta(seconds=30))
+        way = scene.way if self._dagster_goes_on else Way.PLAIN
+        return replace(errand, way=way, wait=timedelta(seconds=30))
 
     def _errand(self, scene: Scene, url: str, at: datetime, market: Market, called: str) -> Errand:
         # Dagster's resources take the lease from the settings, where five seconds are the least.
@@ -223,8 +231,19 @@ class Stage:
         """Return the undisturbed run of a scene on one kind of database; it is made once."""
         key = (kind, scene.name)
         if key not in self._rehearsals:
-            self._rehearsals[key] = self._rehearse(kind, scene)
+            self._rehearsals[key] = self._shared_rehearsal(kind, scene)
         return self._rehearsals[key]
+
+    def _shared_rehearsal(self, kind: str, scene: Scene) -> Rehearsal:
+        if self._shared is None:
+            return self._rehearse(kind, scene)
+        kept = self._shared / f"{kind}-{scene.name}.pickle"
+        with kept.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                kept.write_bytes(pickle.dumps(self._rehearse(kind, scene)))
+        rehearsal: Rehearsal = pickle.loads(kept.read_bytes())  # noqa: S301 - written by this test session
+        return rehearsal
 
     def _rehearse(self, kind: str, scene: Scene) -> Rehearsal:
         with self.database(kind, scene) as url, self.opened(scene, url) as opened:

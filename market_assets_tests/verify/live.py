@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, WriteReport
     from market_assets.universe import Ticker
 
-_RUNS = itertools.count(1)
+_RUNS = (f"run-{number}" for number in itertools.count(1))
 _POLL = timedelta(seconds=0.02)
 
 
@@ -53,17 +53,18 @@ class LiveCollector:
         *,
         universe: Universe = UNIVERSE,
         only_features: bool = False,
-        called: str = "run",
+        called: str | None = None,
         lease: timedelta | None = None,
         wait: timedelta = timedelta(0),
         **settings: Any,
     ) -> None:
         """Open and migrate the database; `only_features` leaves out indicators, correlations and crypto rows.
 
-        Its runs are `called` so, and numbered. With a `lease` each takes the collection lock, waiting up to `wait`.
+        Its runs are `called` so, and numbered from 1 on; else their names are unique in this process. With a `lease`
+        each takes the collection lock, waiting up to `wait`.
         """
         self.clock = clock
-        self._called = called
+        self._names = _RUNS if called is None else (f"{called}-{number}" for number in itertools.count(1))
         self._lease, self._wait = lease, wait
         self._may_go_on: Callable[[], None] = _unhindered
         self._raised = False
@@ -143,7 +144,7 @@ class LiveCollector:
             universe=self.universe,
             indicators=self.indicators,
             clock=self.clock,
-            run_id=f"{self._called}-{next(_RUNS)}",
+            run_id=next(self._names),
             kind=kind,
             may_go_on=self._go_on,
             has_failed=lambda: self._raised,
@@ -195,7 +196,9 @@ class LiveCollector:
         self._write(session.crypto_rows(days))
 
     def _write(self, write: ScopedWrite) -> WriteReport:
-        return self.store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at)
+        return self.store.replace(
+            write.replacements, scopes=write.scopes, fetched_at=write.fetched_at, states=write.states
+        )
 
     def _record(self, session: CollectionSession) -> CollectionRecord:
         record = self.store.runs.collection(session.run_id)
