@@ -13,7 +13,7 @@ from market_assets.clock import ManualClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import DayRange
 from market_assets.collection.session import CollectionSession
-from market_assets.errors import EmptyAnswerError, SourceError
+from market_assets.errors import EmptyAnswerError, LeaseLostError, SourceError
 from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
 from market_assets.sources.base import (
@@ -105,7 +105,7 @@ def store_write(store: Store, write: ScopedWrite) -> None:
     store.replace(write.replacements, scopes=write.scopes, fetched_at=write.fetched_at, states=write.states)
 
 
-def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its_days_are_collected_again(
+def test_a_collection_that_is_overtaken_before_it_tells_of_a_failure_has_failed_and_its_days_are_collected_again(
     tmp_path: Path,
 ) -> None:
     clock = ManualClock(FRIDAY)
@@ -129,16 +129,17 @@ def test_a_collection_that_is_overtaken_before_its_last_words_has_failed_and_its
 
     def is_overtaken() -> None:
         with store.fenced_by(lost), session.recorded(days):
-            for ticker in (qqq, tlt):
-                outcome = session.collect(ticker, days, ["QQQ", "TLT"])
-                if outcome.write is not None:
-                    store_write(store, outcome.write)
-                    session.stored(ticker)
+            outcome = session.collect(qqq, days, ["QQQ", "TLT"])
+            assert outcome.write is not None
+            store_write(store, outcome.write)
+            session.stored(qqq)
             table = store.schema.plain(COLLECTION_LOCK)
             stolen = sa.update(table).values({"token": "another's"})
             store.database.write(lambda connection: connection.execute(stolen), fenced=False)
+            session.collect(tlt, days, ["QQQ", "TLT"])
 
-    is_overtaken()
+    with pytest.raises(LeaseLostError):
+        is_overtaken()
     lost.release()
 
     record = store.runs.collection("overtaken")
