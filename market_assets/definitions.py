@@ -1,7 +1,7 @@
 """Everything is wired here, and nowhere else: `build_definitions(...)` and `defs`.
 
-Belongs here: which assets, jobs, schedules and resources make up the code location. Does not belong here: their
-content.
+Belongs here: which assets, checks, jobs, schedules, sensors and resources make up the code location. Does not belong
+here: their content.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import dagster as dg
 from market_assets.assets.registry import build_assets
 from market_assets.automation.jobs import build_jobs
 from market_assets.automation.schedules import build_schedules
+from market_assets.automation.sensors import build_sensors
 from market_assets.checks.correlation import build_correlation_check
 from market_assets.checks.lookahead import build_lookahead_check
 from market_assets.checks.replayed import build_replay_check
@@ -61,6 +62,7 @@ def build_definitions(
             ],
             jobs=build_jobs(),
             schedules=build_schedules(settings),
+            sensors=build_sensors(settings, clock),
             resources=build_resources(
                 settings=settings,
                 universe=universe,

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from market_assets.errors import CollectionFailedError, SettingsError
+from market_assets.errors import SettingsError
 from market_assets.stopping import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import dagster as dg
 
     from market_assets.clock import Clock
@@ -93,6 +91,7 @@ def run_collection(
     # A Dagster instance in PostgreSQL then stores what a run intends to materialize at once; SQLite knows no batches.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
 
+    from market_assets.automation.failures import first_failure
     from market_assets.automation.jobs import ACCEPT_DELETIONS_TAG, COLLECT_JOB, KIND_TAG
     from market_assets.definitions import build_definitions
     from market_assets.partitions import range_tags
@@ -122,7 +121,7 @@ def run_collection(
                 raise
             return RunOutcome(run_id, succeeded=False, record=store.runs.collection(run_id), interrupted=True)
     record = store.runs.collection(run_id)
-    return RunOutcome(run_id, result.success, record, _failure(result.all_events), interrupted=stop.requested)
+    return RunOutcome(run_id, result.success, record, first_failure(result.all_events).text, interrupted=stop.requested)
 
 
 def _instance(home: Path) -> dg.DagsterInstance:
@@ -137,32 +136,6 @@ def _instance(home: Path) -> dg.DagsterInstance:
             f"DAGSTER_HOME={home}: Dagster cannot use it; correct {home / 'dagster.yaml'} or name another directory. "
             f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
-
-
-def _failure(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return what went wrong first, in one line; empty if nothing did.
-
-    A step's own error comes before what it did to others, so the first one counts. But if no ticker at all was
-    fetched, that is the cause of everything, and only the last of the failed steps says it.
-    """
-    causes = []
-    for event in events:
-        if event.is_step_failure:
-            error, where = event.step_failure_data.error, f"{event.step_key}: "
-        elif event.is_job_failure:
-            error, where = event.job_failure_data.error, ""
-        else:
-            continue
-        # Dagster wraps what a step or a resource raised.
-        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
-            error = error.cause
-        if error is None:
-            continue
-        name, _, message = error.message.strip().partition(": ")
-        own = name.startswith("market_assets.")
-        causes.append((error.cls_name, message if own and message else f"{where}{error.message.strip()}"))
-    chosen = [text for name, text in causes if name == CollectionFailedError.__name__] or [text for _, text in causes]
-    return " ".join(chosen[0].split()) if chosen else ""
 
 
 def _console_level(settings: Settings) -> str:

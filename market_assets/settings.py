@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -23,7 +24,10 @@ from market_assets.errors import SettingsError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-_SECRET_FIELDS = frozenset({"database_url", "mysql_password", "postgres_password"})
+_SECRET_FIELDS = frozenset({"alert_urls", "database_url", "heartbeat_url", "mysql_password", "postgres_password"})
+#: between two entries of ALERT_URLS; a comma within a URL stands before no scheme
+_NEXT_URL = re.compile(r"[\s,;]+(?=[A-Za-z0-9]+://)")
+_ONE_URL = re.compile(r"[A-Za-z0-9]+://\S+")
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -113,6 +117,41 @@ class Settings(BaseSettings):
         120.0, ge=5.0, le=3600.0, description="Seconds after which a collection that died loses the collection lock."
     )
 
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Whom alerts are posted to: Apprise URLs (Slack, e-mail, Telegram, webhooks and a hundred more), "
+        "separated by spaces or commas; a comma within a URL is fine unless a scheme follows it. Unset: nobody.",
+        json_schema_extra={"allowed": "secret, e.g. `slack://...` `mailtos://...` `tgram://...` `jsons://...`"},
+    )
+    alert_cooldown_minutes: int = Field(
+        180,
+        ge=0,
+        le=1440,
+        description="Minutes after an alert in which the same check of the same asset, when it fails once more, is "
+        "held back: it is told when it has stayed so for as long, or as one line that says how often it came and went.",
+    )
+    alert_heartbeat_hour: int | None = Field(
+        None,
+        ge=0,
+        le=23,
+        description="UTC hour of a daily message that says that all is well, or what is open. Unset: none.",
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="URL that is fetched after each good tick, for a dead-man's switch that tells you when it stops.",
+        json_schema_extra={"allowed": "secret, `http://...` or `https://...`"},
+    )
+    dagster_ui_url: str | None = Field(
+        None,
+        description="Root of Dagster's UI, for the link to the run in an alert. Unset: the run's id.",
+        json_schema_extra={"allowed": "e.g. `https://dagster.example.com`"},
+    )
+    runbook_url: str = Field(
+        "docs/runbook.md",
+        pattern=r"^\S+$",
+        description="Where the runbook is, for the link in an alert; `#check_name` is added.",
+    )
+
     @field_validator("collection_interval_minutes")
     @classmethod
     def _interval_is_on_the_list(cls, value: int) -> int:
@@ -154,6 +193,36 @@ class Settings(BaseSettings):
             raise ValueError(f"names the database {url.get_backend_name()}; use sqlite, postgresql, mysql or mariadb")
         return value
 
+    @field_validator("alert_urls")
+    @classmethod
+    def _alert_urls_are_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            for number, url in enumerate(_split_urls(value), start=1):
+                if not _ONE_URL.fullmatch(url):
+                    raise ValueError(
+                        f"has an entry, number {number}, that is no URL; write scheme://..., percent-encode blanks, "
+                        "and separate entries by spaces or commas"
+                    )
+        return value
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat_url_is_http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_http(value.get_secret_value()):
+            raise ValueError("is no HTTP URL; write https://host/path")
+        return value
+
+    @field_validator("dagster_ui_url")
+    @classmethod
+    def _ui_url_is_http(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _is_http(value):
+            raise ValueError("must be the root of Dagster's UI, such as https://dagster.example.com")
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("must not carry credentials")
+        return value.rstrip("/")
+
     @model_validator(mode="after")
     def _ticks_settle_within_the_interval(self) -> Self:
         if self.settle_minutes >= self.collection_interval_minutes:
@@ -190,6 +259,11 @@ class Settings(BaseSettings):
     def interval(self) -> timedelta:
         """Length of the observation grid's step."""
         return timedelta(minutes=self.collection_interval_minutes)
+
+    @property
+    def alert_url_list(self) -> tuple[SecretStr, ...]:
+        """The entries of `alert_urls`, in order."""
+        return () if self.alert_urls is None else tuple(map(SecretStr, _split_urls(self.alert_urls)))
 
     @property
     def source_label(self) -> str:
@@ -229,6 +303,18 @@ class Settings(BaseSettings):
 def configure_logging(level: LogLevel) -> None:
     """Set the level of the package's logger; handlers belong to the program (Dagster or the command line)."""
     logging.getLogger("market_assets").setLevel(level)
+
+
+def _split_urls(urls: SecretStr) -> list[str]:
+    return [url for url in _NEXT_URL.split(urls.get_secret_value().strip(" \t\r\n,;")) if url]
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and not any(map(str.isspace, url))
+    except ValueError:
+        return False
 
 
 def _explain(problem: ErrorDetails) -> str:

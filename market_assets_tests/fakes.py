@@ -181,6 +181,8 @@ class Collector:
         self.store.migrate()
         self.instance = dg.DagsterInstance.ephemeral()
         self._ended = ExitStack()
+        #: what Dagster keeps of each sensor
+        self._cursors: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -279,6 +281,25 @@ class Collector:
             resources={"store": self.store},
         ) as context:
             return list(definition.evaluate_tick(context).run_requests or ())
+
+    def run_sensor(self, name: str, *, runs_on: dg.DagsterInstance | None = None) -> str:
+        """Evaluate the sensor called `name` as the daemon does, with the cursor it left; return what it says.
+
+        `runs_on` is the instance whose runs it sees; default: that of `collect`.
+        """
+        definition = next(one for one in self.definitions.sensors or () if one.name == name)
+        assert isinstance(definition, dg.SensorDefinition)
+        with dg.build_sensor_context(
+            instance=runs_on or self.instance,
+            cursor=self._cursors.get(name),
+            repository_def=self.definitions.get_repository_def(),
+            sensor_name=name,
+            resources={"store": self.store},
+        ) as context:
+            evaluated = definition.evaluate_tick(context)
+        if evaluated.cursor is not None:
+            self._cursors[name] = evaluated.cursor
+        return evaluated.skip_message or ""
 
     def run_schedule(self, schedule: str, at: datetime) -> list[Collected]:
         """Move the clock to `at`, evaluate `schedule` and run what it asks for, one after the other."""

@@ -228,6 +228,7 @@ def test_loading_the_definitions_imports_nothing_that_only_a_fetch_an_api_or_a_p
         "from market_assets.definitions import defs\n"
         "defs().resolve_asset_graph()\n"
         "unwanted = {'yfinance', 'curl_cffi', 'kubernetes', 'fastapi', 'starlette', 'uvicorn', 'matplotlib'}\n"
+        "unwanted |= {'apprise'}\n"
         "print(sorted(unwanted & set(sys.modules)))\n"
     )
     found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -28,12 +28,18 @@ _DATABASES = """\
 `simulated.db` where `YAHOO_BASE_URL` is set. Passwords are never printed or logged. In a URL, percent-encode special
 characters of the password."""
 
+_ALERTS = """\
+Set them alike for Dagster and for `market-assets watch`. `market-assets alerts test` tries every entry of `ALERT_URLS`.
+URLs are never printed or logged: a target is called by its scheme, the second of a scheme `json#2`. How to write one
+for each service: <https://appriseit.com/services/>. The [runbook](runbook.md) says what each alert means."""
+
 #: heading, what to know, first setting of the group; the groups follow the order of the settings
 _GROUPS = (
     ("What is collected", "", "collection_interval_minutes"),
     ("The source", "", "yfinance_request_delay"),
     ("The database", _DATABASES, "database_url"),
     ("One collection at a time", "", "collection_lock_wait_seconds"),
+    ("Alerts", _ALERTS, "alert_urls"),
 )
 
 _OTHERS = """\

@@ -22,6 +22,7 @@ def evaluate_fetch(outcome: TickerOutcome) -> Verdict:
         "threshold": 0,
         "worst_offenders": outcome.message or NO_OFFENDERS,
         "requests": outcome.requests,
+        "bars": len(outcome.bars),
         "source": outcome.source,
     }
     if outcome.holes:

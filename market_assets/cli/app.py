@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from market_assets.analysis.definitions import Definition, Pairing, ReturnKind, Sampling
+from market_assets.cli.alerts import app as alerts_app
 from market_assets.cli.verify import End, Start
 from market_assets.cli.verify import app as verify_app
 
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(verify_app, rich_help_panel="Prove")
+app.add_typer(alerts_app, rich_help_panel="Operate")
 
 
 def _command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -274,9 +276,9 @@ def status(
 ) -> None:
     """Show what was collected and what is wrong.
 
-    The latest row, the last collections, each ticker's coverage and last error, the database and its source. Exit
-    status 1 if it is not healthy: nothing was collected yet, the last collection failed, ticks were missed, or the
-    latest row has fewer features than ML_FEATURE_COUNT_TARGET.
+    The latest row, the last collections, each ticker's coverage and last error, the database and its source, open
+    alerts. Exit status 1 if it is not healthy: nothing was collected yet, the last collection failed, ticks were
+    missed, the latest row has fewer features than ML_FEATURE_COUNT_TARGET, or alerts cannot be posted.
     """
     from market_assets.cli.status import status as run
 
@@ -313,6 +315,26 @@ def doctor() -> None:
     from market_assets.cli.doctor import doctor as run
 
     raise typer.Exit(run())
+
+
+@_command("Operate")
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="Look once and exit: for cron.")] = False,
+    every: Annotated[
+        float, typer.Option("--interval", min=1.0, max=3600.0, metavar="SECONDS", help="Seconds between two looks.")
+    ] = 60.0,
+) -> None:
+    """Tell people when ticks are missed, from outside of Dagster.
+
+    Looks into the database: has a tick succeeded in time? does a message wait that could not be posted? and posts to
+    ALERT_URLS. Runs beside Dagster, best on another machine, and shares its memory with Dagster's own sensors: nobody
+    is told twice. Exit status with --once: 1 if a post failed or the database cannot be used.
+    """
+    from datetime import timedelta
+
+    from market_assets.cli.watch import watch as run
+
+    raise typer.Exit(run(once=once, every=timedelta(seconds=every)))
 
 
 @_command("Operate")

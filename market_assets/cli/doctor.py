@@ -84,6 +84,7 @@ def _findings() -> Iterator[Finding]:
             yield _clock(store)
         finally:
             store.close()
+    yield _alerts(settings)
     yield _dagster_home()
     yield _cache()
     yield _source(settings)
@@ -139,6 +140,25 @@ def _clock(store: Store) -> Finding:
         "the other."
     )
     return Finding("clock", good=drift <= _CLOCK_TOLERANCE, seen=seen, remedy=remedy)
+
+
+def _alerts(settings: Settings) -> Finding:
+    from market_assets.alerts.posting import unusable
+    from market_assets.alerts.targets import targets_of
+
+    targets = targets_of(settings)
+    if not targets:
+        return Finding("alerts", good=True, seen="nobody is told (ALERT_URLS is not set)")
+    bad = [target.name for target in targets if unusable(target)]
+    if bad:
+        return Finding(
+            "alerts",
+            good=False,
+            seen=f"of ALERT_URLS Apprise cannot use {', '.join(bad)} (the values are not shown)",
+            remedy="Correct the entry: https://appriseit.com/services/ shows how each service is written.",
+        )
+    names = ", ".join(target.name for target in targets)
+    return Finding("alerts", good=True, seen=f"to {names}; {program()} alerts test tries them")
 
 
 def _dagster_home() -> Finding:

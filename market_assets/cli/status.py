@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from market_assets.alerts.health import alert_health
 from market_assets.cli.log import load_settings
 from market_assets.cli.reader import open_to_read, what_to_do
 from market_assets.cli.status_table import print_status
@@ -59,7 +60,8 @@ def gather(store: Store, settings: Settings, now: datetime) -> dict[str, Any]:
     missed = uncollected_days(store, now, settings)
     last = next((run for run in runs if run.finished_at is not None), None)
     latest = None if row is None else _latest(row, settings, now)
-    problems = _problems(latest, last, settings)
+    alerts = alert_health(store, settings, now)
+    problems = [*_problems(latest, last, settings), *alerts.problems]
     return {
         "healthy": not problems,
         "problems": problems,
@@ -82,6 +84,7 @@ def gather(store: Store, settings: Settings, now: datetime) -> dict[str, Any]:
         "highly_correlated": highly_correlated(store, now, settings.high_correlation_threshold),
         "collections": [_run(run, held.holder if held else None) for run in runs],
         "tickers": _tickers(store, runs, now),
+        "alerts": alerts.to_json(),
     }
 
 

@@ -50,6 +50,7 @@ def print_status(state: dict[str, Any], what_to_do: str) -> None:
         say(f"[yellow]Not collected since it ended:[/] {days}; the scheduler's next tick does it.")
     if state["stale_feature_days"]:
         say(f"{counted(state['stale_feature_days'], 'feature day')} stood on bars that were revised; rebuilt nightly.")
+    print_alert_health(state["alerts"])
     if not state["collections"]:
         say(f"Nothing was collected yet; {escape(what_to_do)}")
         return
@@ -61,6 +62,29 @@ def print_status(state: dict[str, Any], what_to_do: str) -> None:
         say(
             f"\nHighly correlated now (at least {state['high_correlation_threshold']:g}, over 20 or 90 sessions): "
             f"{escape(', '.join(state['highly_correlated']))}"
+        )
+
+
+def print_alert_health(alerts: dict[str, Any]) -> None:
+    """Print who is told, what is open and what waits, as `AlertHealth.to_json` has it."""
+    if alerts["targets"]:
+        say(f"Alerts go to: {escape(', '.join(alerts['targets']))}")
+    else:
+        say("Alerts go to: [yellow]nobody[/] (ALERT_URLS is not set)")
+    for broken in alerts["broken"]:
+        say(f"[red]Alerts do not reach[/] {escape(broken['asset'])} since {_minute(broken['since'])}")
+    if alerts["waiting"]:
+        say(f"{counted(alerts['waiting'], 'message')} waiting to be posted since {_minute(alerts['waiting_since'])}.")
+    by_check: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in alerts["open"]:
+        by_check.setdefault((one["severity"], one["check"]), []).append(one)
+    for (severity, check), found in by_check.items():
+        since = _minute(min(one["since"] for one in found))
+        names = ", ".join(one["asset"].rpartition("/")[2] for one in found)
+        style = "red" if severity == "error" else "yellow"
+        say(
+            f"[{style}]Open: {check}[/] {escape(names)}: {found[0]['says']} since {since}; "
+            f"{escape(found[0]['detail'] or found[0]['observed'])}"
         )
 
 

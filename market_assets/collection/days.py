@@ -60,6 +60,11 @@ class DayRange:
         """00:00 UTC after the last day."""
         return day_start(self.last + ONE_DAY)
 
+    @property
+    def before(self) -> DayRange:
+        """The day before the range."""
+        return DayRange(self.first - ONE_DAY, self.first - ONE_DAY)
+
     def widened(self, days_before: int) -> DayRange:
         """Return the range with `days_before` more days in front."""
         return DayRange(self.first - timedelta(days=days_before), self.last)

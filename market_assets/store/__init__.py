@@ -5,6 +5,7 @@ Belongs here: everything that knows SQL. Does not belong here: fetching, formula
 
 from __future__ import annotations
 
+from market_assets.store.alerts import NO_CHECK, AlertBook, AlertKey, AlertMessage, AlertState, Decision
 from market_assets.store.diffs import Counts
 from market_assets.store.guard import RefusedScope
 from market_assets.store.lock import CollectionLease, CollectionLock, LockState
@@ -17,11 +18,17 @@ from market_assets.store.tables import VersionedTable
 from market_assets.store.versioned import Replacement, WriteReport
 
 __all__ = [
+    "NO_CHECK",
+    "AlertBook",
+    "AlertKey",
+    "AlertMessage",
+    "AlertState",
     "CollectionLease",
     "CollectionLock",
     "CollectionRecord",
     "Counts",
     "DayState",
+    "Decision",
     "JudgeStates",
     "LedgerEntry",
     "LockState",

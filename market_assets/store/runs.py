@@ -29,7 +29,7 @@ from market_assets.store.tables import (
 from market_assets.store.types import from_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from market_assets.store.connect import Database
@@ -121,6 +121,21 @@ class RunLog:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(table.columns.started_at.desc())).mappings().all()
         return [_record(row) for row in rows]
+
+    def last_current(self, statuses: Collection[str], count: int = 50) -> CollectionRecord | None:
+        """Return the newest complete collection, of one of `statuses`, of the day on which it started; None if none.
+
+        Only the `count` newest collections of these statuses are looked at.
+        """
+        table = self._schema.plain(COLLECTIONS)
+        query = sa.select(table).where(table.columns.status.in_(sorted(statuses)))
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(table.columns.started_at.desc()).limit(count)).mappings().all()
+        for record in map(_record, rows):
+            days = {record.summary.get("first_day"), record.summary.get("last_day")}
+            if record.summary.get("complete") and days == {record.started_at.date().isoformat()}:
+                return record
+        return None
 
     def collection(self, run_id: str) -> CollectionRecord | None:
         """Return one collection, None if it was never started."""

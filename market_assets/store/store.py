@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from market_assets.columns import feature_columns as universe_feature_columns
 from market_assets.store import ledger, revision, user_tables
 from market_assets.store import states as ledger_states
+from market_assets.store.alerts import AlertBook
 from market_assets.store.connect import Database
 from market_assets.store.runs import RunLog
 from market_assets.store.schema import Schema, build_schema
@@ -212,6 +213,11 @@ class Store:
     def runs(self) -> RunLog:
         """The log of collections, the ledger of states and the stale days."""
         return RunLog(self.database, self._schema)
+
+    @cached_property
+    def alerts(self) -> AlertBook:
+        """What is open, what people were told of it, and the messages on their way."""
+        return AlertBook(self.database, self._schema)
 
     def describe(self) -> StoreDescription:
         """Return what the database is; the URL is without its password."""

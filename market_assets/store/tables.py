@@ -300,6 +300,47 @@ STALE_FEATURE_DAYS = PlainTable(
     (ColumnSpec("day", Kind.DATE),),
     (ColumnSpec("reason", Kind.TEXT, length=REASON_LENGTH), _instant("changed_at")),
 )
+#: what is open, and what people were told of it: one row per (check, asset) that is not simply well
+ALERT_STATES = PlainTable(
+    "alert_states",
+    (_name("check_name"), _name("asset")),
+    (
+        ColumnSpec("failing", Kind.BOOLEAN),
+        _word("severity"),
+        ColumnSpec("failures", Kind.INTEGER),
+        _instant("since"),
+        _instant("evaluated_at"),
+        _name("run_id"),
+        _name("cause"),
+        ColumnSpec("observed", Kind.TEXT, length=REASON_LENGTH),
+        ColumnSpec("threshold", Kind.TEXT, length=REASON_LENGTH),
+        ColumnSpec("detail", Kind.TEXT, length=REASON_LENGTH),
+        _word("told"),
+        _instant("told_at", nullable=True),
+        _instant("told_since", nullable=True),
+        _word("loudest"),
+        ColumnSpec("flaps", Kind.INTEGER),
+        ColumnSpec("level", Kind.INTEGER),
+    ),
+)
+#: messages to people, kept until each target has taken them, and as a log afterwards
+ALERT_OUTBOX = PlainTable(
+    "alert_outbox",
+    (_name("id"),),
+    (
+        _word("kind"),
+        _word("severity"),
+        ColumnSpec("title", Kind.TEXT, length=REASON_LENGTH),
+        ColumnSpec("body", Kind.LONG_TEXT, nullable=True),
+        _instant("created_at"),
+        _instant("done_at", nullable=True),
+        _json("delivered"),
+        ColumnSpec("attempts", Kind.INTEGER),
+        ColumnSpec("last_error", Kind.TEXT, nullable=True, length=REASON_LENGTH),
+        ColumnSpec("lease", Kind.TEXT, nullable=True, length=NAME_LENGTH),
+        _instant("leased_until", nullable=True),
+    ),
+)
 
 PLAIN_TABLES = (
     FETCH_LEDGER,
@@ -310,4 +351,6 @@ PLAIN_TABLES = (
     COLLECTIONS,
     COLLECTION_LEDGER,
     STALE_FEATURE_DAYS,
+    ALERT_STATES,
+    ALERT_OUTBOX,
 )

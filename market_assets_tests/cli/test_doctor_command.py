@@ -28,7 +28,7 @@ def findings(out: str) -> dict[str, str]:
     return {line.split()[1]: line.split()[0] for line in out.splitlines() if line.startswith(("ok", "FAIL"))}
 
 
-CHECKS = ["settings", "database", "schema", "rows", "clock", "dagster", "cache", "source"]
+CHECKS = ["settings", "database", "schema", "rows", "clock", "alerts", "dagster", "cache", "source"]
 
 
 def test_a_sound_installation_passes_every_check(run: Run, stocked: Path) -> None:
@@ -97,3 +97,13 @@ def test_a_source_that_does_not_answer_is_told_plainly(run: Run, monkeypatch: py
     assert "FAIL source    Yahoo cannot be used: timeout in 1.0 s: gone\n" in done.out
     assert "To work without Yahoo: market-assets simulate" in done.out
     assert "Unset YAHOO_BASE_URL to use Yahoo itself." in run("doctor", YAHOO_BASE_URL="http://127.0.0.1:1").out
+
+
+def test_an_entry_of_alert_urls_that_apprise_cannot_use_is_named_and_not_shown(run: Run) -> None:
+    done = run("doctor", ALERT_URLS="json://localhost/ slack://hunter2")
+    assert findings(done.out)["alerts"] == "FAIL"
+    assert "of ALERT_URLS Apprise cannot use slack (the values are not shown)" in done.out
+    assert "hunter2" not in done.out + done.err
+    assert (
+        "to json, json#2; market-assets alerts test tries them" in run("doctor", ALERT_URLS="json://a/ json://b/").out
+    )

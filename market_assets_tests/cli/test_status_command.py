@@ -10,6 +10,7 @@ import pytest
 
 from market_assets.clock import ManualClock
 from market_assets.store import CollectionLock, Store
+from market_assets.store.revision import HEAD_REVISION
 from market_assets_tests.cli.conftest import NOW
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_json_says_what_the_tables_say(run: Run) -> None:
     assert [run["status"] for run in state["collections"]] == ["partial", "interrupted", "ok"]
     assert state["tickers"]["TLT"]["days"] == {"2026-03-02": "fetch_failed"}
     assert state["tickers"]["TLT"]["last_error"]["at"] == "2026-03-02T14:10:00Z"
-    assert state["database"]["revision"] == "0002"
+    assert state["database"]["revision"] == HEAD_REVISION
 
 
 @pytest.mark.usefixtures("stocked")

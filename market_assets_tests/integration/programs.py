@@ -60,7 +60,7 @@ class Program:
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(exist_ok=True)
-        self._environment = {
+        self.environment = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
@@ -82,13 +82,29 @@ class Program:
         assert "Traceback" not in err, err
         return Done(process.returncode, out, err, time.monotonic() - began, _children_cpu() - used)
 
+    def shell(self, line: str, **environment: str) -> Done:
+        """Run a line of shell where the program runs; no traceback is ever expected."""
+        began, used = time.monotonic(), _children_cpu()
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.directory,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - began, _children_cpu() - used)
+
     @contextmanager
     def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command; it is killed at the latest when the block ends."""
         process = subprocess.Popen(
             [str(_SCRIPT), *arguments],
             cwd=self.directory,
-            env={**self._environment, **environment},
+            env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -102,7 +118,7 @@ class Program:
 
     def python(self, code: str, **environment: str) -> str:
         """Run Python code where the program runs and return what it prints."""
-        environment = {**self._environment, **environment}
+        environment = {**self.environment, **environment}
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=self.directory,

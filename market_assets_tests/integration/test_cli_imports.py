@@ -15,7 +15,7 @@ __all__ = ["_real_time_simulator", "program", "quickstarted", "yahoo"]
 pytestmark = pytest.mark.integration
 
 #: what a collection needs, what other databases need, and what serves the simulator
-_COLLECTING = ("dagster", "yfinance", "curl_cffi", "exchange_calendars", "alembic")
+_COLLECTING = ("dagster", "yfinance", "curl_cffi", "exchange_calendars", "alembic", "apprise")
 _HEAVY = (*_COLLECTING, "psycopg", "pymysql", "uvicorn", "starlette")
 _CODE = """
 import sys

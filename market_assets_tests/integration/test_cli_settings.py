@@ -15,8 +15,9 @@ from sqlalchemy.engine import make_url
 
 from market_assets.settings import Settings
 from market_assets.sources.simulator import Fault
-from market_assets.store import CollectionLock
+from market_assets.store import AlertState, CollectionLock, Decision
 from market_assets.store.tables import CRYPTO_ML_FEATURES
+from market_assets_tests.alerts.receivers import webhook
 from market_assets_tests.databases import MARIADB, POSTGRESQL, empty_database
 from market_assets_tests.fakes import TimedRequests
 from market_assets_tests.integration.programs import (
@@ -213,6 +214,42 @@ def test_a_server_is_found_by_its_parts_and_must_be_migrated_first(
         # each part counts
         wrong = parts | {f"{prefix}_PORT": "1"} if prefix == "MYSQL" else parts | {f"{prefix}_DATABASE": "nowhere"}
         assert program.run("status", **wrong).status == 1
+
+
+def test_alerts_go_where_they_are_told_to_and_point_where_they_should(program: Program) -> None:
+    """ALERT_URLS, DAGSTER_UI_URL, RUNBOOK_URL; HEARTBEAT_URL is proved by test_alert_sensors.py."""
+    with webhook() as hook:
+        urls = {"ALERT_URLS": f"json://127.0.0.1:{hook.port}/a json://127.0.0.1:{hook.port}/b"}
+        done = program.run("alerts", "test", RUNBOOK_URL="https://docs.test/runbook", **urls)
+        assert (done.status, len(hook.posts)) == (0, 2)
+        assert "https://docs.test/runbook" in hook.posts[0]["message"]
+        with program.store() as store:
+            broken = AlertState("no_lookahead", "ml_features", True, "error", 1, store.now(), store.now(), "run-7")  # noqa: FBT003
+            store.alerts.decide(lambda _states, _waiting: Decision(states=[broken]))
+        program.run("watch", "--once", DAGSTER_UI_URL="https://dagster.test/", **urls)
+    assert "https://dagster.test/runs/run-7" in hook.posts[2]["message"]
+    assert program.run("watch", "--once", DAGSTER_UI_URL="dagster.test").status == 2
+
+
+def test_the_cool_down_and_the_hour_of_the_daily_message_are_what_is_set(program: Program) -> None:
+    """ALERT_COOLDOWN_MINUTES, ALERT_HEARTBEAT_HOUR."""
+    with webhook() as hook, program.store() as store:
+        urls = {"ALERT_URLS": f"json://127.0.0.1:{hook.port}/"}
+        now = store.now()
+        held = AlertState(
+            "no_lookahead", "ml_features", failing=True, severity="error", failures=1, since=now, evaluated_at=now,
+            told_at=now - timedelta(minutes=20), loudest="error",
+        )  # fmt: skip
+        store.alerts.decide(lambda _states, _waiting: Decision(states=[held]))
+        program.run("watch", "--once", ALERT_COOLDOWN_MINUTES="60", **urls)
+        assert hook.titles == []
+        program.run("watch", "--once", ALERT_COOLDOWN_MINUTES="10", **urls)
+        assert hook.titles == ["Market collector: ERROR no_lookahead broke: ml_features"]
+        hour = str(datetime.now(UTC).hour)
+        program.run("watch", "--once", ALERT_HEARTBEAT_HOUR=hour, **urls)
+        program.run("watch", "--once", ALERT_HEARTBEAT_HOUR=hour, **urls)
+    assert len(hook.titles) == 2
+    assert hook.titles[1].startswith("Market collector: open at ")
 
 
 def test_no_setting_was_forgotten() -> None:

@@ -27,6 +27,7 @@ SECOND_TICK = FIRST_TICK + timedelta(minutes=30)
 
 #: no part of a tick, whatever is installed
 NEVER = {
+    "apprise",
     "dagster_graphql",
     "dagster_k8s",
     "dagster_webserver",

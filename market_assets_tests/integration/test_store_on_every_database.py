@@ -14,6 +14,7 @@ from market_assets.store import Store
 from market_assets_tests.databases import ALL_DATABASES, empty_database, permanent_database
 from market_assets_tests.store.builders import wipe
 from market_assets_tests.store.conftest import open_store, store  # noqa: F401 - fixtures of the imported tests
+from market_assets_tests.store.test_alerts import *  # noqa: F403 - collected here a second time on purpose
 from market_assets_tests.store.test_connect import (  # noqa: F401 - the others need no database, or only SQLite
     test_a_writer_that_fails_half_way_leaves_nothing_behind,
     test_describe_says_what_the_database_is,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from market_assets.errors import SettingsError, StoreError
 from market_assets.store import Store
 from market_assets.store.connect import Database, normalise_url
+from market_assets.store.revision import HEAD_REVISION
 from market_assets.store.tables import STORE_INFO
 from market_assets_tests.store.builders import FETCHED, HOUR, closes, write_bars
 
@@ -90,7 +91,7 @@ def test_a_store_does_not_travel_to_another_process(store: Store) -> None:
 def test_describe_says_what_the_database_is(store: Store) -> None:
     state = store.describe()
     assert state.dialect == store.database.backend.label
-    assert state.revision == "0002"
+    assert state.revision == HEAD_REVISION
     assert state.server_version[0].isdigit()
     assert state.size_bytes > 0
 

@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from market_assets.columns import feature_columns
 from market_assets.errors import SchemaOutdatedError, StoreError
 from market_assets.store import Counts, Store
-from market_assets.store.revision import VERSION_TABLE
+from market_assets.store.revision import HEAD_REVISION, VERSION_TABLE
 from market_assets.store.schema import MAX_FEATURE_TICKERS
 from market_assets.store.tables import ML_FEATURES
 from market_assets_tests.store.builders import FETCHED, HOUR, feature_rows, history, write_bars, write_features
@@ -33,14 +33,14 @@ def test_a_new_database_must_be_migrated_first(empty_url: str, open_store: OpenS
     assert store.describe().revision is None
     store.migrate()
     store.check_schema()
-    assert store.describe().revision == "0002"
+    assert store.describe().revision == HEAD_REVISION
 
 
 def test_migrating_twice_changes_nothing(store: Store) -> None:
     write_bars(store, [1.0])
     store.migrate()
     store.check_schema()
-    assert store.describe().revision == "0002"
+    assert store.describe().revision == HEAD_REVISION
     assert write_bars(store, [1.0], fetched_at=FETCHED + HOUR).tables == {"market_bars": Counts(unchanged=1)}
 
 
