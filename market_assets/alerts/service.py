@@ -68,11 +68,7 @@ class Alerts:
         Raises:
             StoreError: the database cannot be read or written; call it again for the same run.
         """
-        run = self._without_secrets(run)
-        failed = _failed_checks(run)
-        if failed:
-            self._store.runs.note(run.run_id, {"failed_checks": failed})
-        return self._decide(run)
+        return self._decide(self._without_secrets(run))
 
     def review(self) -> AlertMessage | None:
         """Look at ticks, cool-downs and the daily message, and put what is to be told now into the outbox."""
@@ -184,7 +180,7 @@ class Alerts:
         if run.is_current or told_as_a_run:
             return None
         # What is never told by itself is not told in passing either, night after night.
-        failed = _failed_checks(run, telling=True)
+        failed = _told_checks(run)
         count = sum(map(len, failed.values()))
         if not count and run.succeeded is not False:
             return None
@@ -199,10 +195,10 @@ def _instant_of(states: Mapping[AlertKey, AlertState], key: AlertKey) -> datetim
     return None if state is None else state.evaluated_at
 
 
-def _failed_checks(run: FinishedRun, *, telling: bool = False) -> dict[str, list[str]]:
-    """Return the assets whose checks failed, by check; only of checks that are told, if `telling`."""
+def _told_checks(run: FinishedRun) -> dict[str, list[str]]:
+    """Return the assets whose checks failed, by check, of the checks that are told."""
     failed: dict[str, list[str]] = {}
     for one in run.evaluations:
-        if one.conclusive and not one.passed and not (telling and policy_of(*one.key).quiet):
+        if one.conclusive and not one.passed and not policy_of(*one.key).quiet:
             failed.setdefault(one.check, []).append(one.asset)
     return {check: sorted(assets) for check, assets in sorted(failed.items())}

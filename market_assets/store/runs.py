@@ -145,19 +145,6 @@ class RunLog:
                 return record
         return None
 
-    def note(self, run_id: str, facts: Mapping[str, Any]) -> None:
-        """Add `facts` to the summary of a collection; nothing if it was never started."""
-        table = self._schema.plain(COLLECTIONS)
-        mine = table.columns.run_id == run_id
-
-        def add(connection: sa.Connection) -> None:
-            row = connection.execute(sa.select(table.columns.summary).where(mine).with_for_update()).one_or_none()
-            if row is not None:
-                summary = json.dumps(json.loads(row.summary or "{}") | dict(facts))
-                connection.execute(sa.update(table).where(mine).values(summary=summary))
-
-        self._database.write(add)
-
     def collection(self, run_id: str) -> CollectionRecord | None:
         """Return one collection, None if it was never started."""
         table = self._schema.plain(COLLECTIONS)

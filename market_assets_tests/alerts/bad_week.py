@@ -1,10 +1,10 @@
-"""A collector that lives through days in which things go wrong, without Dagster, and what a person hears.
+"""A collector that lives through days in which things go wrong, without Dagster's runs, and what a person hears.
 
 Belongs here: driving the ticks and nightly runs, judging them, taking down what is posted. Does not belong here:
 any one scenario, and what should be heard.
 
-A judge is a function from a finished collection to evaluations; `JUDGES` has one for every family of checks that is a
-pure function of a session and its store.
+A judge is a function from a finished collection to evaluations; `JUDGES` has the checks that a run's own steps yield,
+without the run and its event log.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from market_assets.alerts.evaluations import (
-    NOTHING_FETCHED,
-    Evaluation,
-    FinishedRun,
-    Severity,
-    is_conclusive,
-    text_of,
-)
+import dagster as dg
+
+from market_assets.alerts.evaluations import NOTHING_FETCHED, Evaluation, FinishedRun
 from market_assets.alerts.service import Alerts
-from market_assets.checks.fetched import FETCHED_CHECK, evaluate_fetch
+from market_assets.assets.common import FEATURES_KEY, ticker_key
+from market_assets.automation.evaluations import evaluation_of
+from market_assets.checks.results import feature_check_results, ticker_check_results
 from market_assets.collection.days import DayRange
 from market_assets.errors import CollectionFailedError
+from market_assets.store.tables import ML_FEATURES
 from market_assets_tests.alerts.receivers import Kept
 from market_assets_tests.verify.live import LiveCollector
 
@@ -47,29 +45,26 @@ class Collection:
     days: DayRange
 
 
-def as_evaluation(check: str, asset: str, verdict: Any) -> Evaluation:
-    """Return the verdict of a pure check as the sensor would read it from Dagster's event."""
-    metadata = dict(verdict.metadata) | {"judged": getattr(verdict, "judged", True)}
-    return Evaluation(
-        check,
-        asset,
-        passed=verdict.passed,
-        severity=Severity(str(getattr(verdict, "severity", "error"))),
-        description=verdict.description,
-        observed=text_of(metadata.get("observed", "")),
-        threshold=text_of(metadata.get("threshold", "")),
-        cause=text_of(metadata.get("cause", "")),
-        conclusive=is_conclusive(metadata, passed=verdict.passed),
-    )
+def judge_tickers(done: Collection) -> Iterator[Evaluation]:
+    """Evaluate every check of every ticker."""
+    session = done.session
+    for name, outcome in session.outcomes.items():
+        events = ticker_check_results(ticker_key(name), session, session.universe[name], outcome, done.days)
+        yield from _evaluations(events)
 
 
-def judge_fetches(done: Collection) -> Iterator[Evaluation]:
-    """Evaluate `bars_were_fetched` of every ticker."""
-    for name, outcome in done.session.outcomes.items():
-        yield as_evaluation(FETCHED_CHECK, f"ticker/{name}", evaluate_fetch(outcome))
+def judge_features(done: Collection) -> Iterator[Evaluation]:
+    """Evaluate the checks of the feature rows."""
+    rows = done.session.store.read(ML_FEATURES, start=done.days.start, end=done.days.end)
+    yield from _evaluations(feature_check_results(FEATURES_KEY, done.session, done.days, rows))
 
 
-JUDGES: tuple[Judge, ...] = (judge_fetches,)
+def _evaluations(events: Iterable[object]) -> Iterator[Evaluation]:
+    """Read what a step would have yielded as the sensor reads it from the event log."""
+    return (evaluation_of(event) for event in events if isinstance(event, dg.AssetCheckEvaluation))
+
+
+JUDGES: tuple[Judge, ...] = (judge_tickers, judge_features)
 
 
 class _Observed(LiveCollector):

@@ -73,8 +73,10 @@ class Tap:
         self._number = 0
         self._commits = 0
         self._transaction = 0
-        # First of all listeners: the store's own sends SQLite's BEGIN.
-        sa.event.listen(engine, "begin", self._begins, insert=True)
+        # SQLite's begins with the store's own BEGIN, sent by a listener that may come before this one.
+        self._sends_begin = engine.dialect.name == "sqlite"
+        if not self._sends_begin:
+            sa.event.listen(engine, "begin", self._begins)
         sa.event.listen(engine, "before_cursor_execute", self._before)
         sa.event.listen(engine, "after_cursor_execute", self._after)
         # SQLAlchemy has no event after a commit.
@@ -91,7 +93,9 @@ class Tap:
         if threading.get_ident() == self._thread:
             self._transaction += 1
 
-    def _before(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def _before(self, connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if self._sends_begin and statement.startswith("BEGIN"):
+            self._begins(connection)
         self._happens(Place.BEFORE_STATEMENT, statement)
 
     def _after(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
