@@ -24,9 +24,9 @@ from market_assets.api import views
 from market_assets.api.problems import ProblemError
 from market_assets.api.recent import Recent
 from market_assets.api.services import Services, services_of
-from market_assets.cli.status import gather
 from market_assets.crypto_join import CORRELATION_SESSIONS
 from market_assets.errors import NoDatabaseError, StoreError
+from market_assets.overview import gather
 from market_assets.reading import correlations_at, row_at
 
 router = APIRouter(include_in_schema=False)

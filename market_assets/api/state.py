@@ -1,6 +1,6 @@
 """`GET /status` and `GET /assets`: how the collector stands, and what it collects, for programs.
 
-Belongs here: the two documents. Does not belong here: finding out (`cli/status.py`), the page.
+Belongs here: the two documents. Does not belong here: finding out (`overview.py`), the page.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from market_assets.api.problems import documented
 from market_assets.api.recent import Recent
 from market_assets.api.services import Services
 from market_assets.api.views import next_tick
-from market_assets.cli.status import gather
 from market_assets.columns import ticker_columns
+from market_assets.overview import gather
 from market_assets.reading import correlations_at, latest_row
 
 router = APIRouter(tags=["operation"])

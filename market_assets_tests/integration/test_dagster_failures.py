@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from market_assets.cli.status import _run
+from market_assets.overview import run_summary
 from market_assets.row_texts import null_reasons
 from market_assets.sources.simulator import Fault, FaultKind
 from market_assets.store import CollectionLock, DayState
@@ -121,7 +121,7 @@ def _assert_unharmed_but(tick: Collected, down: dict[str, str]) -> None:
     assert {"ml_features", "crypto_correlations", "crypto_ml_features_materialized"} <= tick.materialized.keys()
 
 
-def test_a_failed_fetch_is_asked_again_on_the_wire_within_the_run(workshop: Workshop) -> None:
+def test_a_failed_fetch_is_asked_again_on_the_wire_within_therun_summary(workshop: Workshop) -> None:
     collector = workshop.bootstrapped(SEVEN, yahoo_attempts=2)
     workshop.simulator.faults.add(Fault(kind=FaultKind.BAD_GATEWAY, symbol="QQQ", interval="15m", times=1))
 
@@ -132,7 +132,7 @@ def test_a_failed_fetch_is_asked_again_on_the_wire_within_the_run(workshop: Work
     assert asked == [502, 200]
 
 
-def test_a_rate_limit_stops_the_whole_batch_and_fails_the_run(workshop: Workshop) -> None:
+def test_a_rate_limit_stops_the_whole_batch_and_fails_therun_summary(workshop: Workshop) -> None:
     collector = workshop.bootstrapped(SEVEN, yahoo_workers=2)
     workshop.simulator.faults.add(Fault(kind=FaultKind.RATE_LIMITED))
 
@@ -165,7 +165,7 @@ def test_when_every_ticker_is_down_the_row_is_written_and_the_run_fails(workshop
     assert row["ml_spy_price"] == true_price(workshop.simulator, "SPY", FIRST_TICK)
 
 
-def test_a_source_that_answers_nothing_to_the_first_collection_leaves_a_row_of_nulls_and_a_failed_run(
+def test_a_source_that_answers_nothing_to_the_first_collection_leaves_a_row_of_nulls_and_a_failedrun_summary(
     workshop: Workshop,
 ) -> None:
     collector = workshop.new(universe=SEVEN)
@@ -286,7 +286,7 @@ def test_a_killed_collection_is_shown_as_interrupted_and_the_next_one_goes_on(wo
     assert tick.status == "ok", tick.failed_steps
     assert time.monotonic() - began < 15, "the lease of a killed process ends after five seconds"
     assert collector.row(HALF_PAST)["origin"] == "live"
-    assert _run(killed, None)["status"] == "interrupted"
+    assert run_summary(killed, None)["status"] == "interrupted"
 
 
 def test_two_schedulers_at_once_take_turns_and_leave_the_tables_of_one(workshop: Workshop) -> None:
