@@ -121,7 +121,7 @@ def _assert_unharmed_but(tick: Collected, down: dict[str, str]) -> None:
     assert {"ml_features", "crypto_correlations", "crypto_ml_features_materialized"} <= tick.materialized.keys()
 
 
-def test_a_failed_fetch_is_asked_again_on_the_wire_within_therun_summary(workshop: Workshop) -> None:
+def test_a_failed_fetch_is_asked_again_on_the_wire_within_the_run(workshop: Workshop) -> None:
     collector = workshop.bootstrapped(SEVEN, yahoo_attempts=2)
     workshop.simulator.faults.add(Fault(kind=FaultKind.BAD_GATEWAY, symbol="QQQ", interval="15m", times=1))
 
@@ -132,7 +132,7 @@ def test_a_failed_fetch_is_asked_again_on_the_wire_within_therun_summary(worksho
     assert asked == [502, 200]
 
 
-def test_a_rate_limit_stops_the_whole_batch_and_fails_therun_summary(workshop: Workshop) -> None:
+def test_a_rate_limit_stops_the_whole_batch_and_fails_the_run(workshop: Workshop) -> None:
     collector = workshop.bootstrapped(SEVEN, yahoo_workers=2)
     workshop.simulator.faults.add(Fault(kind=FaultKind.RATE_LIMITED))
 
@@ -165,7 +165,7 @@ def test_when_every_ticker_is_down_the_row_is_written_and_the_run_fails(workshop
     assert row["ml_spy_price"] == true_price(workshop.simulator, "SPY", FIRST_TICK)
 
 
-def test_a_source_that_answers_nothing_to_the_first_collection_leaves_a_row_of_nulls_and_a_failedrun_summary(
+def test_a_source_that_answers_nothing_to_the_first_collection_leaves_a_row_of_nulls_and_a_failed_run(
     workshop: Workshop,
 ) -> None:
     collector = workshop.new(universe=SEVEN)
