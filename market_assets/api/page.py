@@ -121,7 +121,7 @@ def _view(services: Services) -> views.PageView:
     failing = [ticker.name for ticker in tickers if ticker.state == "failed"]
     headline = "Healthy" if healthy else "Not healthy"
     if healthy and failing:
-        headline = f"Healthy, but {', '.join(failing)} not collected"
+        headline = f"{', '.join(failing)} {'was' if len(failing) == 1 else 'were'} not collected; the rest is healthy"
     return views.PageView(
         verdict="good" if healthy and not failing else "bad",
         headline=headline,
