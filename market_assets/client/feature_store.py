@@ -28,6 +28,7 @@ from market_assets.indicators import INDICATORS
 from market_assets.opening import open_existing
 from market_assets.receipts import FileFormat
 from market_assets.settings import Settings
+from market_assets.store.tables import CRYPTO_ML_FEATURES
 from market_assets.universe import UNIVERSE
 
 if TYPE_CHECKING:
@@ -254,6 +255,37 @@ class FeatureStore:
             # Without the entities' positions: what is kept is of the log's size, not of theirs.
             self._last_read = window, replace(material, positions={}, correlations={**read, **material.correlations})
         return training_set(material, checked, self._catalogue)
+
+    def crypto(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        symbols: Sequence[str] | None = None,
+        as_of: Instant | None = None,
+    ) -> pd.DataFrame:
+        """Return the rows of `crypto_ml_features_materialized` with start <= timestamp < end, by symbol and time.
+
+        Columns: symbol, timestamp (datetime64[us, UTC]: the end of the bar, when its price was known), price, volume,
+        market_cap, the features and correlations that were known then, known_from. They are kept up to date: for the
+        versions that were served, join the prices to `training_set`.
+
+        Args:
+            start: first timestamp, included; None is open.
+            end: end of the range, not included; None is open.
+            symbols: as they are stored (BTC, ETH, or those of your own table); default: all.
+            as_of: show what was known then; default: now.
+
+        Raises:
+            NaiveTimestampError: a bound or as_of has no time zone.
+        """
+        if isinstance(symbols, str):
+            raise TypeError(f"symbols={symbols!r} is a str; pass a list of symbols such as [{symbols!r}]")
+        begin, stop = as_instant(start, "start"), as_instant(end, "end")
+        with self._store.snapshot(as_instant(as_of, "as_of")) as snapshot:
+            frame = snapshot.read(CRYPTO_ML_FEATURES, start=begin, end=stop, series=symbols)
+            frame.attrs["as_of"] = snapshot.watermark.isoformat()
+        return frame
 
     # --- files --------------------------------------------------------------------------------------------------------
 

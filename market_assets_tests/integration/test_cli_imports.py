@@ -44,3 +44,19 @@ def test_reading_imports_neither_dagster_nor_the_source_nor_calendars(program: P
 
 def test_help_imports_no_library_for_data_at_all(program: Program) -> None:
     assert imported(program, ["--help"], [*_HEAVY, "pandas", "numpy", "sqlalchemy", "pydantic"]) == "[]"
+
+
+def test_every_module_can_be_the_first_that_is_imported(program: Program) -> None:
+    code = """
+import importlib, pkgutil, sys
+import market_assets
+names = sorted(one.name for one in pkgutil.walk_packages(market_assets.__path__, "market_assets."))
+for name in names:
+    if name.startswith("market_assets.store.migrations"):
+        continue  # Alembic imports them
+    for own in [own for own in sys.modules if own.split(".")[0] == "market_assets"]:
+        del sys.modules[own]
+    importlib.import_module(name)
+print(len(names))
+"""
+    assert int(program.python(code).splitlines()[-1]) > 100
