@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from market_assets.errors import CollectionBusyError
+from market_assets.errors import CollectionBusyError, StoreError
 from market_assets.store import CollectionLock, Replacement, Scope, Store
-from market_assets.store.tables import MARKET_BARS, STORE_INFO
+from market_assets.store.dialects import base
+from market_assets.store.tables import COLLECTION_LOCK, MARKET_BARS, STORE_INFO
 from market_assets_tests.databases import SQLITE, database_url  # noqa: F401 - a fixture
 from market_assets_tests.store.builders import DAY, FETCHED, bars, closes, history, write_bars
 from market_assets_tests.store.conftest import open_store  # noqa: F401 - a fixture
@@ -220,3 +221,40 @@ def test_a_killed_process_loses_the_lock_when_its_lease_ends_and_not_before(
     killed_at = monotonic()
     with lock.acquire("the next run", wait=timedelta(seconds=20), poll=timedelta(seconds=0.05)):
         assert monotonic() - killed_at < lease + 5
+
+
+def test_a_writer_that_freezes_inside_of_a_write_is_ended_by_the_server_and_others_go_on(
+    url: str,
+    open_store: Callable[..., Store],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if url.startswith(SQLITE):
+        pytest.skip("a frozen process keeps SQLite's lock: there is no server that could take it")
+    monkeypatch.setattr(base, "IDLE_SECONDS", 1)
+    frozen, other = open_store(url), open_store(url)
+    lock = sa.update(frozen.schema.plain(COLLECTION_LOCK)).values(holder="me")
+    holds, thaws = threading.Event(), threading.Event()
+    raised: list[StoreError] = []
+
+    def freeze(connection: sa.Connection) -> None:
+        connection.execute(lock)
+        holds.set()
+        thaws.wait(30)
+        connection.execute(lock)
+
+    def run() -> None:
+        try:
+            frozen.database.write(freeze)
+        except StoreError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    holds.wait(30)
+    began = monotonic()
+    other.database.write(lambda connection: connection.execute(lock))
+    assert monotonic() - began < 20
+    thaws.set()
+    thread.join()
+    # and what it meant to write is not there by halves: its transaction is gone
+    assert len(raised) == 1

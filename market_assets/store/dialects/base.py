@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from market_assets.store.types import Kind
 
 
+#: seconds for which a client may be silent inside of a writing transaction, whose locks keep every other writer out
+IDLE_SECONDS = 120
+
+
 class Backend(ABC):
     """One kind of database. Stateless; every method works on the connection it is handed."""
 
@@ -47,7 +51,11 @@ class Backend(ABC):
     def writing(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         """Open a writing transaction, committed at the end unless an exception passes."""
         with engine.connect().execution_options(**self.write_options) as connection, connection.begin():
+            self.bound_idle_time(connection)
             yield connection
+
+    def bound_idle_time(self, connection: sa.Connection) -> None:  # noqa: B027 - not every database can
+        """Let the server end the writing transaction when its client falls silent: a frozen process keeps its locks."""
 
     @abstractmethod
     def now(self, connection: sa.Connection) -> datetime:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from numpy import datetime_as_string
 
 from market_assets.errors import StoreError
+from market_assets.store.dialects import base
 from market_assets.store.dialects.base import (
     Backend,
     batches,
@@ -47,6 +48,11 @@ class MariaDbBackend(Backend):
     label = "mariadb"
     driver_error = pymysql.MySQLError
     read_options = {"isolation_level": "REPEATABLE READ"}  # noqa: RUF012 - ClassVar in the base
+
+    def bound_idle_time(self, connection: sa.Connection) -> None:
+        """Bound it where the server is MariaDB; MySQL has no such limit."""
+        if connection.dialect.is_mariadb:  # type: ignore[attr-defined]
+            connection.exec_driver_sql(f"SET SESSION idle_write_transaction_timeout = {base.IDLE_SECONDS}")
 
     def now(self, connection: sa.Connection) -> datetime:
         """Return UTC_TIMESTAMP(6)."""

@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 import sqlalchemy as sa
 
+from market_assets.store.dialects import base
 from market_assets.store.dialects.base import (
     Backend,
     doubles_to_list,
@@ -67,6 +68,10 @@ class PostgresqlBackend(Backend):
     label = "postgresql"
     driver_error = psycopg.Error
     read_options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}  # noqa: RUF012 - ClassVar in the base
+
+    def bound_idle_time(self, connection: sa.Connection) -> None:
+        """Bound it for this transaction alone: behind a pooler the session is somebody else's."""
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{base.IDLE_SECONDS}s'")
 
     def now(self, connection: sa.Connection) -> datetime:
         """Ask `clock_timestamp`, because `now` would be the start of the transaction."""
