@@ -52,9 +52,13 @@ def _correlations(values: dict[tuple[str, int], float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["crypto", "ticker", "sessions", "session", "correlation", "pairs"])
 
 
-def stock(path: Path) -> None:
-    """Make a database with 60 feature rows up to LATEST, one ticker's bars, and the log of three collections."""
-    store = Store.connect(f"sqlite:///{path}", clock=ManualClock(NOW - timedelta(minutes=8)))
+def stock(where: Path | str) -> None:
+    """Fill an empty database (a SQLite file, or one at a URL).
+
+    With 60 feature rows up to LATEST, one ticker's bars, and the log of three collections.
+    """
+    url = where if isinstance(where, str) else f"sqlite:///{where}"
+    store = Store.connect(url, clock=ManualClock(NOW - timedelta(minutes=8)))
     store.migrate()
     frame = feature_frame(60)
     days = sorted({at.date() for at in frame["observed_at"]})
