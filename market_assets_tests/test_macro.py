@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,10 +16,8 @@ from market_assets.macro import MACRO_COLUMNS, macro_rows
 from market_assets.store import Replacement, Store
 from market_assets.store.tables import MACRO_INDICATORS, ML_FEATURES
 from market_assets.universe import UNIVERSE
+from market_assets_tests.databases import database_url  # noqa: F401 - a fixture
 from market_assets_tests.stocked import feature_frame
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HALF_HOUR = timedelta(minutes=30)
 
@@ -95,8 +92,8 @@ def test_summer_time_moves_the_close(season: str) -> None:
     assert at(rows, "ML_QQQ_PRICE") == [f"{season} {closes[season]}"]
 
 
-def test_lines_are_stored_with_their_versions(tmp_path: Path) -> None:
-    store = Store.connect(f"sqlite:///{tmp_path / 'market.db'}")
+def test_lines_are_stored_with_their_versions(database_url: str) -> None:  # noqa: F811
+    store = Store.connect(database_url)
     store.migrate()
     day = date(2026, 3, 3)
     now = datetime(2026, 3, 3, 23, 0, tzinfo=UTC)

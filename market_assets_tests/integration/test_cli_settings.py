@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 import time
 from contextlib import closing
@@ -10,13 +11,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from sqlalchemy.engine import make_url
 
+from market_assets.collection.build import build_macro_rows
+from market_assets.collection.days import DayRange
+from market_assets.indicators import INDICATORS
 from market_assets.settings import Settings
 from market_assets.sources.simulator import Fault
 from market_assets.store import AlertState, CollectionLock, Decision
-from market_assets.store.tables import CRYPTO_ML_FEATURES
+from market_assets.store.tables import CRYPTO_ML_FEATURES, MACRO_INDICATORS
+from market_assets.universe import UNIVERSE
 from market_assets_tests.alerts.receivers import webhook
 from market_assets_tests.databases import MARIADB, POSTGRESQL, empty_database
 from market_assets_tests.fakes import TimedRequests
@@ -124,21 +130,59 @@ def test_another_collection_is_waited_for_as_long_as_is_set(program: Program) ->
 
 
 def test_your_own_crypto_table_is_the_left_side_of_the_join(program: Program) -> None:
-    """CRYPTO_PRICES_TABLE."""
+    """CRYPTO_PRICES_TABLE, CRYPTO_PRICES_COLUMNS; MACRO_INDICATORS_COMPAT in the same collection."""
     stamp = datetime.now(UTC).replace(tzinfo=None, minute=0, second=0, microsecond=0)
     with closing(sqlite3.connect(program.database)) as database, database:
-        database.execute(
-            "CREATE TABLE prices (timestamp DATETIME, symbol TEXT, price REAL, volume REAL, market_cap REAL)"
-        )
+        database.execute("CREATE TABLE prices (ts DATETIME, symbol TEXT, close_usd REAL, volume REAL, market_cap REAL)")
         database.execute("INSERT INTO prices VALUES (?, 'BTC', 42.5, 1, 7e11)", [stamp.isoformat(" ")])
-    done = program.run("collect", CRYPTO_PRICES_TABLE="prices")
+    own = {"CRYPTO_PRICES_TABLE": "prices", "CRYPTO_PRICES_COLUMNS": "timestamp=ts,price=close_usd"}
+    done = program.run("collect", MACRO_INDICATORS_COMPAT="1", **own)
     assert done.status == 0, done.err
     with program.store() as store:
         frame = store.read(CRYPTO_ML_FEATURES)
-    today = frame.loc[frame["timestamp"].dt.date == stamp.date()]
-    assert today[["symbol", "price", "market_cap"]].to_numpy().tolist() == [["BTC", 42.5, 7e11]]
+        # as many lines as closes are known at this hour, and the scope that says that they were looked for
+        today = DayRange.of(stamp.replace(tzinfo=UTC))
+        with store.snapshot() as snapshot:
+            wanted = build_macro_rows(snapshot, today, timedelta(minutes=30), UNIVERSE, INDICATORS)
+        assert len(store.read(MACRO_INDICATORS)) == len(wanted.replacements[0].frame)
+        assert store.covered_days("ml_macro_indicators", "", today.first, today.last + timedelta(days=1)) == {
+            today.first
+        }
+    joined = frame.loc[frame["timestamp"].dt.date == stamp.date()]
+    assert joined[["symbol", "price", "market_cap"]].to_numpy().tolist() == [["BTC", 42.5, 7e11]]
     # naive timestamps of the user's table are UTC
-    assert today["timestamp"].tolist() == [stamp.replace(tzinfo=UTC)]
+    assert joined["timestamp"].tolist() == [stamp.replace(tzinfo=UTC)]
+
+
+def test_the_api_reads_a_replica_and_asks_dagster_as_often_as_is_set(program: Program) -> None:
+    """DATABASE_READ_URL, API_TOKEN, API_COLLECT_PER_HOUR, DAGSTER_GRAPHQL_URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = "a token of this test"  # noqa: S105
+    settings = {
+        "DATABASE_URL": f"sqlite:///{program.directory / 'nowhere.db'}",
+        "DATABASE_READ_URL": f"sqlite:///{program.database}",
+        "API_TOKEN": token,
+        "API_COLLECT_PER_HOUR": "1",
+        "DAGSTER_GRAPHQL_URL": "http://127.0.0.1:1/graphql",
+        "LOG_LEVEL": "ERROR",
+    }
+    url, bearer = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {token}"}
+    with program.started("serve", "--port", str(port), **settings):
+        limit = time.monotonic() + 60
+        while True:
+            try:
+                row = httpx2.get(f"{url}/ml-features")
+                break
+            except httpx2.TransportError:
+                assert time.monotonic() < limit
+                time.sleep(0.1)
+        assert row.json()["feature_count"] >= 35
+        assert httpx2.post(f"{url}/collect").status_code == 401
+        # the webserver is asked whether a run is under way before a start is counted
+        refused = httpx2.post(f"{url}/collect", headers=bearer)
+        assert (refused.status_code, "DAGSTER_GRAPHQL_URL=http://127.0.0.1:1/graphql" in refused.text) == (502, True)
 
 
 def test_the_target_and_the_threshold_decide_what_is_healthy_and_what_is_highly_correlated(program: Program) -> None:

@@ -33,7 +33,8 @@ def assert_same_tables(one: Collector, other: Collector) -> None:
     for table in VERSIONED_TABLES:
         for as_of in (None, FIRST_TICK + timedelta(minutes=1)):
             left, right = (each.store.read(table, as_of=as_of) for each in (one, other))
-            assert len(left) or table.name == "quarantined_bars", table.name
+            # held-back bars come with the second tick, the old system's shape only where it is asked for
+            assert len(left) or table.name in {"quarantined_bars", "ml_macro_indicators"}, table.name
             pd.testing.assert_frame_equal(left, right, check_exact=True, obj=f"{table.name} as of {as_of}")
 
 
