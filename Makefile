@@ -69,6 +69,7 @@ bench: $(STAMPS)/test  ## Cost of a tick, a training set and the API, each besid
 clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-lock:  ## Compile the two lock files from pyproject.toml (needs uv)
-	uv pip compile $(LOCK_FLAGS) --extra api --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
+lock:  ## Compile the three lock files from pyproject.toml (needs uv)
+	uv pip compile $(LOCK_FLAGS) --extra api --extra deploy --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
 	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt --extra api pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt --extra api --extra deploy pyproject.toml -o requirements-deploy.txt
