@@ -22,7 +22,7 @@ give_up() {
   printf 'error: %s\n' "$*" >&2
   exit 2
 }
-k() { kubectl ${context[@]+"${context[@]}"} --namespace "$NAMESPACE" --request-timeout=30s "$@"; }
+k() { kubectl ${context[@]+"${context[@]}"} --namespace "$NAMESPACE" "$@"; }
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -45,13 +45,17 @@ command -v python3 >/dev/null || give_up "python3 is not installed; this script 
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-k get pods --output json >"$work/pods.json" 2>"$work/pods.error" ||
+k get pods --request-timeout=30s --output json >"$work/pods.json" 2>"$work/pods.error" ||
   give_up "the pods of $NAMESPACE cannot be read: $(tr '\n' ' ' <"$work/pods.error")"
-# An answer that is not 200 is what there is to be told; kubectl's message stands in for it.
-for part in health ready status; do
-  k get --raw "/api/v1/namespaces/$NAMESPACE/services/$API:http/proxy/$part" >"$work/$part.json" 2>"$work/$part.error" ||
-    : >"$work/$part.json"
-done
+# kubectl does not show the body of an answer that is not 200. No --request-timeout: it becomes a parameter of the address.
+ask() {
+  k get --raw "/api/v1/namespaces/$NAMESPACE/services/$API:http/proxy/$2" >"$work/$1.json" 2>"$work/$1.error" ||
+    : >"$work/$1.json"
+}
+ask health health
+ask ready ready
+ask serving 'ready?ticks=false'
+ask status status
 
 status=0
 python3 - "$work" "$hours" >"$work/report" <<'PYTHON' || status=$?
@@ -92,8 +96,10 @@ if ready:
     tell("readiness", "; ".join(f"{part['part']}: {part['detail']}" for part in ready["parts"]))
     problems += [f"not ready: {part['part']}: {part['detail']}" for part in ready["parts"] if not part["ok"]]
 else:
-    tell("readiness", f"not ready: {error}")
-    problems.append("the API is not ready (database, schema or ticks)")
+    serving, _ = answer("serving")
+    what = "no good tick for two intervals" if serving else "the database cannot be read, or its schema is of another version"
+    tell("readiness", f"not ready: {what}")
+    problems.append(f"not ready: {what}")
 
 state, error = answer("status")
 if state is None:
@@ -117,7 +123,7 @@ else:
     tell("checks", f"{len(failing)} failing in the last collection" if judged else "none judged yet")
     for name, what in failing.items():
         lines.append(f"{'':<13}{name}: {what}")
-    problems += [f"check {name}: {what}" for name, what in failing.items() if str(what).startswith("ERROR")]
+    problems += [f"check {name}: {what}" for name, what in failing.items() if str(what).startswith("error")]
     for position, run in enumerate(runs):
         seconds = "" if run["seconds"] is None else f", {run['seconds']} s"
         failed = run["failed"] or {}
