@@ -83,7 +83,7 @@ def instance_config(values: dict[str, Any]) -> dict[str, Any]:
         },
         "run_monitoring": {
             "enabled": True,
-            "start_timeout_seconds": monitoring["startTimeoutSeconds"],
+            "start_timeout_seconds": 300,
             "max_runtime_seconds": monitoring["maxRuntimeSeconds"],
             "max_resume_run_attempts": 0,
             "poll_interval_seconds": monitoring["pollIntervalSeconds"],
@@ -180,9 +180,7 @@ def code_environment(values: dict[str, Any], objects: Objects) -> dict[str, str]
             {"name": "DAGSTER_CURRENT_IMAGE", "value": image_of(deployment["image"])},
             {
                 "name": "DAGSTER_PG_PASSWORD",
-                "valueFrom": {
-                    "secretKeyRef": {"name": "dagster-postgresql-secret", "key": "postgresql-password"}
-                },
+                "valueFrom": {"secretKeyRef": {"name": "dagster-postgresql-secret", "key": "postgresql-password"}},
             },
             *deployment["env"],
         ],

@@ -65,7 +65,9 @@ def get(rest: list[str], options: dict[str, str], answers: dict[str, Any]) -> in
     if rest[0] == "--raw":
         path = rest[1].partition(":http/proxy/")[2]
         if path not in answers["http"]:
-            return refuse("Error from server (ServiceUnavailable): the server is currently unable to handle the request")
+            return refuse(
+                "Error from server (ServiceUnavailable): the server is currently unable to handle the request"
+            )
         print(json.dumps(answers["http"][path]))
         return 0
     if rest[0] == "pods":

@@ -21,7 +21,9 @@ DEPLOY = ROOT / "deploy"
 RESOURCES = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}}
 OVERLAYS = ["development", "production"]
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which has kustomize, is not installed")
+needs_kubectl = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl, which has kustomize, is not installed"
+)
 
 
 @cache
@@ -152,8 +154,15 @@ def test_service_accounts_of_values_and_manifests_are_the_same() -> None:
 @needs_kubectl
 def test_network_policies_select_pods_that_exist() -> None:
     values = load_values()
-    labels = {doc["spec"]["template"]["metadata"]["labels"]["app"] for doc in documents("production") if "template" in doc.get("spec", {})}
-    labels |= {user_deployment(values)["labels"]["app"], values["runLauncher"]["config"]["k8sRunLauncher"]["labels"]["app"]}
+    labels = {
+        doc["spec"]["template"]["metadata"]["labels"]["app"]
+        for doc in documents("production")
+        if "template" in doc.get("spec", {})
+    }
+    labels |= {
+        user_deployment(values)["labels"]["app"],
+        values["runLauncher"]["config"]["k8sRunLauncher"]["labels"]["app"],
+    }
     selected: set[str] = set()
     for document in documents("production"):
         if document["kind"] == "NetworkPolicy":
@@ -168,9 +177,7 @@ def test_the_service_monitor_is_a_component_away(tmp_path: Path) -> None:
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     production = tmp_path / "deploy/overlays/production/kustomization.yaml"
     production.write_text(re.sub(r"(?m)^# (components:)", r"\1", production.read_text()))
-    done = subprocess.run(
-        ["kubectl", "kustomize", str(production.parent)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["kubectl", "kustomize", str(production.parent)], capture_output=True, text=True, check=True)
     (monitor,) = [doc for doc in yaml.safe_load_all(done.stdout) if doc["kind"] == "ServiceMonitor"]
     assert monitor["spec"]["endpoints"][0]["path"] == "/metrics"
     assert monitor["metadata"]["namespace"] == NAMESPACE

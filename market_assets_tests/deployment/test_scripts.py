@@ -39,8 +39,8 @@ class Cluster:
         self.put("secret", "dagster-postgresql-secret", {"postgresql-password": "cGc="})
         self.answers["pods"] = [
             pod("ml-market-collector-1", app="ml-market-collector"),
-            pod("dagster-daemon-1", component="dagster-daemon", **{"app.kubernetes.io/instance": "dagster"}),
-            pod("code-1", app="ml-market-collector-code", **{"app.kubernetes.io/instance": "dagster"}),
+            pod("dagster-daemon-1", component="dagster-daemon", instance="dagster"),
+            pod("code-1", app="ml-market-collector-code", instance="dagster"),
         ]
 
     def put(self, kind: str, name: str, data: dict[str, str]) -> None:
@@ -77,13 +77,21 @@ class Cluster:
         return [
             " ".join(word for word in call if not word.startswith("--") or word.startswith("--selector"))
             for call in self.calls
-            if call[0] not in LOOKS
-            and call[:2] != ["rollout", "status"]
-            and "--dry-run=server" not in call
+            if call[0] not in LOOKS and call[:2] != ["rollout", "status"] and "--dry-run=server" not in call
         ]
 
 
-def pod(name: str, *, phase: str = "Running", status: dict[str, Any] | None = None, **labels: str) -> dict[str, Any]:
+def pod(
+    name: str,
+    *,
+    phase: str = "Running",
+    status: dict[str, Any] | None = None,
+    instance: str | None = None,
+    app: str | None = None,
+    component: str | None = None,
+) -> dict[str, Any]:
+    named = {"app.kubernetes.io/instance": instance, "app": app, "component": component}
+    labels = {key: value for key, value in named.items() if value is not None}
     container = {"name": "main", "restartCount": 0, "state": {"running": {}}} | (status or {})
     return {
         "metadata": {"name": name, "labels": labels},
@@ -270,7 +278,9 @@ def test_the_monitor_only_looks(cluster: Cluster) -> None:
     done = cluster.run(MONITOR)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {call[0] for call in cluster.calls} == {"get"}
-    assert not any("collect" in word.rpartition("proxy/")[2] for call in cluster.calls for word in call if "proxy/" in word)
+    assert not any(
+        "collect" in word.rpartition("proxy/")[2] for call in cluster.calls for word in call if "proxy/" in word
+    )
     for said in ("58 of 58, target 35", "2026-01-30T15:31:05Z, ok", "0 failing", "All is well."):
         assert said in done.stdout
 
@@ -319,9 +329,10 @@ def ended(reason: str, code: int, *, hours_ago: int) -> dict[str, Any]:
 def test_a_pod_that_ran_out_of_memory_is_a_problem_for_some_hours(cluster: Cluster) -> None:
     def killed(hours: int) -> None:
         state = {"restartCount": 1, "lastState": ended("OOMKilled", 137, hours_ago=hours)}
-        cluster.answers["pods"][1] = pod("dagster-daemon-1", component="dagster-daemon", status=state, **instance)
+        cluster.answers["pods"][1] = pod(
+            "dagster-daemon-1", component="dagster-daemon", status=state, instance="dagster"
+        )
 
-    instance = {"app.kubernetes.io/instance": "dagster"}
     killed(1)
     done = cluster.run(MONITOR)
     assert done.returncode == 1
@@ -335,11 +346,13 @@ def test_a_pod_that_ran_out_of_memory_is_a_problem_for_some_hours(cluster: Clust
 
 
 def test_a_run_pod_that_failed_is_a_problem_and_one_that_ended_well_is_not(cluster: Cluster) -> None:
-    label = {"app": "ml-market-collector-run"}
-    fine = pod("run-1", phase="Succeeded", status={"state": ended("Completed", 0, hours_ago=0)}, **label)
+    label = "ml-market-collector-run"
+    fine = pod("run-1", phase="Succeeded", status={"state": ended("Completed", 0, hours_ago=0)}, app=label)
     cluster.answers["pods"].append(fine)
     assert cluster.run(MONITOR).returncode == 0
-    cluster.answers["pods"].append(pod("run-2", phase="Failed", status={"state": ended("Error", 1, hours_ago=0)}, **label))
+    cluster.answers["pods"].append(
+        pod("run-2", phase="Failed", status={"state": ended("Error", 1, hours_ago=0)}, app=label)
+    )
     done = cluster.run(MONITOR)
     assert done.returncode == 1
     assert "PROBLEM pod run-2: Error" in done.stdout

@@ -29,11 +29,12 @@ from market_assets_tests.deployment.chart import (
 )
 
 needs_kit = pytest.mark.skipif(
-    not (KIT / "check_values.py").is_file(), reason=f"no chart schema at {KIT}; name its folder in MARKET_ASSETS_K8S_KIT"
+    not (KIT / "check_values.py").is_file(),
+    reason=f"no chart schema at {KIT}; name its folder in MARKET_ASSETS_K8S_KIT",
 )
 needs_chart = pytest.mark.skipif(
     not ((KIT / "render").is_file() and (CHART / "Chart.yaml").is_file()),
-    reason=f"no chart at {CHART}, or no renderer at {KIT}; name them in MARKET_ASSETS_DAGSTER_CHART, MARKET_ASSETS_K8S_KIT",
+    reason=f"no chart at {CHART} (MARKET_ASSETS_DAGSTER_CHART), or no renderer at {KIT} (MARKET_ASSETS_K8S_KIT)",
 )
 RESOURCES = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}}
 
@@ -79,7 +80,10 @@ def test_every_value_differs_from_the_charts_default() -> None:
     def same(ours: object, theirs: object, path: str) -> list[str]:
         if isinstance(ours, dict) and isinstance(theirs, dict) and ours:
             return [
-                found for key, value in ours.items() if key in theirs for found in same(value, theirs[key], f"{path}.{key}")
+                found
+                for key, value in ours.items()
+                if key in theirs
+                for found in same(value, theirs[key], f"{path}.{key}")
             ]
         return [path] if ours == theirs else []
 
