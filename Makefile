@@ -12,10 +12,10 @@ LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-e
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --compile --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui lint types unit integration torture bench lock clean
+.PHONY: help run test ui lint types unit integration torture bench lock clean image test-cluster
 
 help:  ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -61,14 +61,24 @@ integration: $(STAMPS)/test  ## Databases, Dagster runs, subprocesses (MariaDB w
 torture: $(STAMPS)/test  ## Kill 50 collections a database and let others cross, with a record (minutes)
 	@$(BIN)/python -m market_assets_tests.torture
 
+# A kit that starts a real cluster, and the official Dagster chart, unpacked.
+test-cluster: export MARKET_ASSETS_K8S_KIT ?= $(CURDIR)/../shared/k8s
+test-cluster: $(STAMPS)/test  ## Image, scripts and chart on a real cluster, and faults (root; half an hour; docs/deployment.md)
+	@$(BIN)/python -m market_assets_tests.cluster
+
 bench: $(STAMPS)/test  ## Cost of a tick, a training set and the API, each beside a plain reference
 	@$(BIN)/python -m benchmarks.tick
 	@$(BIN)/python -m benchmarks.training_set
 	@$(BIN)/python -m benchmarks.api
 
+IMAGE ?= registry.example.com/ml-market-collector:0.1.0
+image:  ## Build the image (CONTAINER=podman for another builder)
+	$(or $(CONTAINER),docker) build --build-arg REVISION=$$(git rev-parse --short HEAD) --tag $(IMAGE) .
+
 clean:  ## Remove the environment and every cache, never a database
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-lock:  ## Compile the two lock files from pyproject.toml (needs uv)
-	uv pip compile $(LOCK_FLAGS) --extra api --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
+lock:  ## Compile the three lock files from pyproject.toml (needs uv)
+	uv pip compile $(LOCK_FLAGS) --extra api --extra deploy --extra parquet --extra plots --extra test pyproject.toml -o requirements-test.txt
 	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt --extra api pyproject.toml -o requirements.txt
+	uv pip compile $(LOCK_FLAGS) -c requirements-test.txt --extra api --extra deploy pyproject.toml -o requirements-deploy.txt

@@ -186,6 +186,20 @@ def test_steps_run_in_one_process() -> None:
         assert definitions().resolve_job_def(name).executor_def.name == "in_process"
 
 
+def test_what_asks_the_source_is_in_one_pool_and_nothing_else_is() -> None:
+    pools = {
+        name: {pool for node in definitions().resolve_job_def(name).graph.node_defs for pool in node.pools}
+        for name in JOBS
+    }
+    assert pools == {"collect": {"yahoo"}, "rebuild_features": set(), "replay": set()}
+
+
+def test_a_run_that_is_lost_is_started_again_as_a_whole() -> None:
+    # its steps share their fetches: one that went on from a lost run would find none
+    for name in ("collect", "rebuild_features"):
+        assert definitions().resolve_job_def(name).tags["dagster/retry_strategy"] == "ALL_STEPS"
+
+
 def test_schedules_run_by_default_in_utc() -> None:
     schedules = {one.name: one for one in definitions().schedules or () if isinstance(one, dg.ScheduleDefinition)}
     assert {

@@ -12,9 +12,11 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from starlette.responses import Response
 
 from market_assets.api.documents import Health, Part, Readiness
+from market_assets.api.parameters import Asked
 from market_assets.api.problems import documented
 from market_assets.api.services import Services, services_of
 from market_assets.calendars import to_us, venue_calendar
@@ -22,6 +24,16 @@ from market_assets.collection.catch_up import GOOD_STATUSES
 from market_assets.errors import NoDatabaseError, SchemaOutdatedError, StoreError
 
 router = APIRouter(tags=["operation"])
+
+
+class ReadyAsked(Asked):
+    """The parameters of `/ready`."""
+
+    ticks: bool = Field(
+        default=True,
+        description="false: leave the ticks out. For a load balancer: what is stored can be read without ticks, and "
+        "a first collection can be asked for",
+    )
 
 
 @cache
@@ -42,19 +54,21 @@ async def health() -> Health:
     summary="Whether answers can be relied on",
     responses={
         503: {"model": Readiness, "description": "A part is not right; `parts` says which"},
-        **documented(HTTPStatus.INTERNAL_SERVER_ERROR),
+        **documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.INTERNAL_SERVER_ERROR),
     },
+    openapi_extra=ReadyAsked.documented(),
 )
 async def ready(request: Request) -> Response:
     """Look at the database, its schema, and the last tick: for a readiness probe."""
     services = services_of(request)
-    parts = await services.read(lambda: readiness(services))
+    asked = ReadyAsked.of(request)
+    parts = await services.read(lambda: readiness(services, ticks=asked.ticks))
     whole = Readiness(ready=all(part.ok for part in parts), parts=parts)
     return JSONResponse(whole.model_dump(), 200 if whole.ready else 503, headers={"Cache-Control": "no-store"})
 
 
-def readiness(services: Services) -> list[Part]:
-    """Return each part and what was found; the first that is not right is the last."""
+def readiness(services: Services, *, ticks: bool = True) -> list[Part]:
+    """Return each part and what was found; the first that is not right is the last. `ticks`: look at them, too."""
     try:
         store = services.store()
         watermark = store.watermark()
@@ -67,11 +81,11 @@ def readiness(services: Services) -> list[Part]:
         ]
     except StoreError as error:
         return [Part(part="database", ok=False, detail=str(error))]
-    return [
+    parts = [
         Part(part="database", ok=True, detail=f"reachable; last commit {watermark:%Y-%m-%d %H:%M:%S} UTC"),
         Part(part="schema", ok=True, detail="of this version"),
-        _ticks(services),
     ]
+    return [*parts, _ticks(services)] if ticks else parts
 
 
 def _ticks(services: Services) -> Part:

@@ -21,6 +21,8 @@ from market_assets.pictures import sparkline
 from market_assets.universe import Ticker
 
 _GAPS_TOLD = 5
+#: Dagster's concurrency pool of what asks Yahoo; without a limit in the instance's configuration it limits nothing
+YAHOO_POOL = "yahoo"
 
 _COLUMNS = (
     ("ticker", "string", "name in the universe"),
@@ -65,6 +67,8 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
+        # A queue of runs that limits this pool by run lets one run at a time ask the source.
+        pool=YAHOO_POOL,
         check_specs=ticker_check_specs(key),
     )
     def _ticker(

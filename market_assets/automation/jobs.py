@@ -14,6 +14,9 @@ KIND_TAG = "market_assets/kind"
 #: tag by which a person accepts that a source withdrew more than a fifth of a closed day
 ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
 
+#: Where a run's process can be lost, Dagster starts the run again: all of it, because its steps share their fetches.
+_RETRY = {"dagster/retry_strategy": "ALL_STEPS"}
+
 COLLECT_JOB = "collect"
 REBUILD_JOB = "rebuild_features"
 REPLAY_JOB = "replay"
@@ -27,11 +30,13 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             COLLECT_JOB,
             selection=dg.AssetSelection.all() - replayed,
+            tags=_RETRY,
             description="Fetch every ticker and compute everything derived, for one UTC day or a range of days.",
         ),
         dg.define_asset_job(
             REBUILD_JOB,
             selection=dg.AssetSelection.all() - tickers - replayed,
+            tags=_RETRY,
             description="Compute everything derived again from the stored bars, without asking the source.",
         ),
         dg.define_asset_job(

@@ -23,6 +23,8 @@ SETTLE_CRON = "10 2 * * *"
 REBUILD_CRON = "40 2 * * *"
 REPLAY_CRON = "25 3 * * *"
 
+#: in a queue of runs a tick goes before backfills
+_TICK_TAGS = {KIND_TAG: "tick", "dagster/priority": "10"}
 #: from the request of a run to its first step: a pod is scheduled, an image pulled
 _START_UP = timedelta(minutes=10)
 _UNFINISHED = [
@@ -62,7 +64,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def collect_tick(context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]) -> Iterator[dg.RunRequest]:
         now = context.scheduled_execution_time
         today = DayRange.of(now)
-        yield dg.RunRequest(run_key="tick", partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
+        yield dg.RunRequest(run_key="tick", partition_key=today.first.isoformat(), tags=_TICK_TAGS)
         missed = uncollected_days(store, now, settings)
         if missed is not None and not _under_way(context, store, settings, "catch_up"):
             yield _range_request(missed, "catch_up")

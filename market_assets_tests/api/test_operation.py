@@ -77,6 +77,15 @@ def test_ready_misses_ticks_only_while_a_venue_is_open(client: TestClient, datab
     assert "every venue is closed" in told
 
 
+def test_ready_without_ticks_is_ready_before_the_first_collection(client: TestClient, clock: ManualClock) -> None:
+    clock.set(NOW + timedelta(hours=3))
+    assert client.get("/ready").status_code == 503
+    answer = client.get("/ready?ticks=false")
+    assert answer.status_code == 200
+    assert [part["part"] for part in answer.json()["parts"]] == ["database", "schema"]
+    assert client.get("/ready?tick=false").status_code == 422
+
+
 def test_status_is_the_command_lines_and_the_next_tick(client: TestClient) -> None:
     status = Status.model_validate_json(client.get("/status").content)
     assert status.at == NOW

@@ -1,0 +1,1 @@
+"""Tests of what the collector is deployed with: image, Helm values, manifests, scripts."""
