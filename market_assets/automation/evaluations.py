@@ -22,7 +22,7 @@ from market_assets.alerts.evaluations import (
     text_of,
 )
 from market_assets.automation.failures import Failure, first_failure
-from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB, REPLAY_JOB
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, PURGE_JOB, REBUILD_JOB, REPLAY_JOB
 from market_assets.collection.days import DayRange
 from market_assets.partitions import PARTITION_TAG, RANGE_START_TAG, days_of_tags
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from market_assets.store import CollectionRecord, Store
 
-_JOBS = frozenset({COLLECT_JOB, REBUILD_JOB, REPLAY_JOB})
+_JOBS = frozenset({COLLECT_JOB, REBUILD_JOB, REPLAY_JOB, PURGE_JOB})
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from market_assets.checks.replayed import REPLAY_CHECK_KEY
 
-#: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart; absent: ad_hoc
+#: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart, purge; absent: ad_hoc
 KIND_TAG = "market_assets/kind"
 #: tag by which a person accepts that a source withdrew more than a fifth of a closed day
 ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
@@ -17,6 +17,7 @@ ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
 COLLECT_JOB = "collect"
 REBUILD_JOB = "rebuild_features"
 REPLAY_JOB = "replay"
+PURGE_JOB = "purge_runs"
 
 
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
