@@ -45,7 +45,7 @@ _ASSET_KINDS = [
     dg.DagsterEventType.ASSET_OBSERVATION.value,
     dg.DagsterEventType.ASSET_FAILED_TO_MATERIALIZE.value,
 ]
-#: what a run that stays keeps of its own story: when it began, how it ended, and why
+#: what a run that stays keeps of its own story: when it and its steps began, how they ended, and why
 _KEPT_ALWAYS = frozenset(
     kind.value
     for kind in (
@@ -57,7 +57,10 @@ _KEPT_ALWAYS = frozenset(
         dg.DagsterEventType.RUN_FAILURE,
         dg.DagsterEventType.RUN_CANCELING,
         dg.DagsterEventType.RUN_CANCELED,
+        dg.DagsterEventType.STEP_START,
+        dg.DagsterEventType.STEP_SUCCESS,
         dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.STEP_SKIPPED,
     )
 )
 _COMPLETED = ("SUCCEEDED", "FAILED")
@@ -196,9 +199,7 @@ class EventStorage:
         found = (path for path in index.parent.glob("*.db") if path.name != index.name)
         return sorted(path.stem for path in found if path.stat().st_mtime < unchanged_since)
 
-    def _delete_events(
-        self, run_id: str, keep: AbstractSet[EventKey], kinds: AbstractSet[str], last_event: int
-    ) -> int:
+    def _delete_events(self, run_id: str, keep: AbstractSet[EventKey], kinds: AbstractSet[str], last_event: int) -> int:
         columns = (_EVENTS.id, _EVENTS.asset_key, _EVENTS.dagster_event_type, _EVENTS.partition)
         with self._storage.index_connection() as connection:
             rows = connection.execute(sa.select(*columns).where(_EVENTS.run_id == run_id).order_by(_EVENTS.id)).all()

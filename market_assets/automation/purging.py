@@ -20,7 +20,10 @@ _SECONDS = 1800.0
 def build_purge_job(settings: Settings) -> dg.JobDefinition:
     """Return the job; it takes no lock and opens no market database, so that ticks go on meanwhile."""
 
-    @dg.op(out=dg.Out(dg.Nothing), description="Purges runs that are older than RUN_RETENTION_DAYS, and what was superseded of them.")
+    @dg.op(
+        out=dg.Out(dg.Nothing),
+        description="Purges runs that are older than RUN_RETENTION_DAYS, and what was superseded of them.",
+    )
     def purge_old_runs(context: dg.OpExecutionContext) -> None:
         if settings.run_retention_days == 0:
             context.log.info("RUN_RETENTION_DAYS=0: runs are kept for ever")

@@ -98,23 +98,21 @@ def plan_purge(instance: dg.DagsterInstance, before: datetime, location: str | N
 def preview(instance: dg.DagsterInstance, plan: PurgePlan) -> Purged:
     """Return what `purge` would do, in numbers; nothing is changed.
 
-    The runs that stay are counted with everything that they may lose.
+    Events and files are those of the runs that go; `thinned` are the runs that stay, whatever they would still lose.
     """
     storage = EventStorage.of(instance)
-    old = [*plan.going, *plan.staying]
-    counts = storage.count_events(old)
-    rows = storage.superseded_evaluations(frozenset(old), plan.newest)
+    counts = storage.count_events(plan.going)
+    rows = storage.superseded_evaluations(frozenset({*plan.going, *plan.staying}), plan.newest)
     return Purged(
         runs=len(plan.going),
-        events=sum(counts.get(run_id, 0) for run_id in plan.going),
+        thinned=len(plan.staying),
+        events=sum(counts.values()),
         evaluations=sum(map(len, rows)),
         file_bytes=sum(map(storage.file_bytes, plan.going)),
     )
 
 
-def purge(
-    instance: dg.DagsterInstance, plan: PurgePlan, may_go_on: Callable[[], bool] = lambda: True
-) -> Purged:
+def purge(instance: dg.DagsterInstance, plan: PurgePlan, may_go_on: Callable[[], bool] = lambda: True) -> Purged:
     """Do what `plan` says and return what was done; end early, and say so, once `may_go_on` returns False.
 
     It is asked before every transaction on evaluations and before every run.
