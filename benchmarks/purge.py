@@ -3,9 +3,9 @@
     python -m benchmarks.purge --storage sqlite
     python -m benchmarks.purge --storage postgresql
 
-Two runs are real: a tick of one day and a settle run of ten days, of a job with three assets and nine checks, a tenth of the
-collector's. Every other run is a copy of their rows (and, on SQLite, of their files) with its own id, day and times: 48 ticks
-and a settle run a day. The last tick is real again. Events are padded to the size of the collector's.
+Two runs are real: a tick of one day and a settle run of ten days, of a job with three assets and nine checks, a tenth
+of the collector's. Every other run is a copy of their rows (and, on SQLite, of their files) with its own id, day and
+times: 48 ticks and a settle run a day. The last tick is real again. Events are padded to the size of the collector's.
 """
 
 import argparse
@@ -86,7 +86,7 @@ class Template:
             self.checks = _rows(connection, AssetCheckExecutionsTable, self.run_id)
             ids = [row["id"] for row in self.events]
             tags_of = sa.select(AssetEventTagsTable).where(AssetEventTagsTable.c.event_id.in_(ids))
-            self.tags = [dict(row._mapping) for row in connection.execute(tags_of)]
+            self.tags = [dict(row) for row in connection.execute(tags_of).mappings()]
         with runs.connect() as connection:
             self.run = _rows(connection, RunsTable, self.run_id)[0]
             self.run_tags = _rows(connection, RunTagsTable, self.run_id)
@@ -97,12 +97,12 @@ class Copies:
     """Copies of templates, gathered and written in bulk."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
-        self._events: Any = instance.event_log_storage
-        self._runs: Any = instance.run_storage
+        events: Any = instance.event_log_storage
+        runs: Any = instance.run_storage
+        self._events, self._runs = events, runs
         self._gathered: dict[sa.Table, list[dict[str, Any]]] = {}
         with self._events.index_connection() as connection:
             self._event_id = int(connection.execute(sa.select(sa.func.max(SqlEventLogStorageTable.c.id))).scalar_one())
-        self._written = 0
 
     def add(self, template: Template, first: date, at: datetime) -> None:
         """Copy the run for the days from `first` on, as if it had run at `at`."""
@@ -132,11 +132,17 @@ class Copies:
             self._gather(AssetEventTagsTable, row | {"event_id": ids[row["event_id"]], "event_timestamp": naive})
         for row in template.checks:
             changed = {"run_id": run_id, "evaluation_event": told(row["evaluation_event"]), "create_timestamp": naive}
-            stored = {name: ids.get(row[name]) for name in ("evaluation_event_storage_id", "materialization_event_storage_id")}
+            stored = {
+                name: ids.get(row[name]) for name in ("evaluation_event_storage_id", "materialization_event_storage_id")
+            }
             more = {"partition": told(row["partition"]), "evaluation_event_timestamp": naive}
             self._gather(AssetCheckExecutionsTable, row | changed | stored | more)
         stamps = {"create_timestamp": naive, "update_timestamp": naive}
-        body = {"run_id": run_id, "run_body": told(template.run["run_body"]), "partition": told(template.run["partition"])}
+        body = {
+            "run_id": run_id,
+            "run_body": told(template.run["run_body"]),
+            "partition": told(template.run["partition"]),
+        }
         self._gather(RunsTable, template.run | body | stamps)
         for row in template.run_tags:
             self._gather(RunTagsTable, row | {"run_id": run_id, "value": told(row["value"])})
@@ -168,7 +174,7 @@ class Copies:
 
 def _rows(connection: sa.Connection, table: sa.Table, run_id: str) -> list[dict[str, Any]]:
     found = connection.execute(sa.select(table).where(table.c.run_id == run_id).order_by(table.c.id))
-    return [dict(row._mapping) for row in found]
+    return [dict(row) for row in found.mappings()]
 
 
 def a_year(instance: dg.DagsterInstance, days: int, now: datetime) -> None:
@@ -182,7 +188,7 @@ def a_year(instance: dg.DagsterInstance, days: int, now: datetime) -> None:
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
         for number in range(_TICKS):
             at = midnight + number * timedelta(minutes=30, seconds=5)
-            if number == 4:  # noqa: PLR2004 - ten past two
+            if number == 4:
                 copies.add(settle, day - timedelta(days=10), at)
             if at < now:
                 copies.add(tick, day, at)
@@ -222,10 +228,13 @@ def sizes(instance: dg.DagsterInstance, home: Path) -> dict[str, float]:
             size = sa.text("SELECT pg_database_size(current_database())")
             found["MB of the database"] = round(int(connection.execute(size).scalar_one()) / 1e6)
             for table in tables:
-                used = sa.text(f"SELECT pg_total_relation_size('{table}')")  # noqa: S608
+                used = sa.text(f"SELECT pg_total_relation_size('{table}')")
                 found[f"MB of {table}"] = round(connection.execute(used).scalar_one() / 1e6)
             return found
-        pages = {name: connection.execute(sa.text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "freelist_count", "page_size")}
+        pages = {
+            name: connection.execute(sa.text(f"PRAGMA {name}")).scalar_one()
+            for name in ("page_count", "freelist_count", "page_size")
+        }
     files = [path for path in home.glob("history/runs/*.db*") if not path.name.startswith("index.")]
     found["files"] = len(files)
     found["MB of the runs' files"] = round(sum(path.stat().st_size for path in files) / 1e6)
@@ -241,7 +250,9 @@ def timed(what: str) -> Iterator[None]:
     """Print how long it took."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    print(f"{what}: {time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s of this process", flush=True)
+    print(
+        f"{what}: {time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s of this process", flush=True
+    )
 
 
 def main() -> None:

@@ -49,11 +49,11 @@ def build_definitions(
     """
     settings = settings or Settings.load()
     configure_logging(settings.log_level)
-    partitions = daily_partitions(settings)
     clock = clock or SystemClock()
     with warnings.catch_warnings():
         # BackfillPolicy is marked beta in every release since 1.5; it is what makes a range of days one run.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        partitions = daily_partitions(settings)
         return dg.Definitions(
             assets=build_assets(universe, indicators, partitions, macro=settings.macro_indicators_compat),
             asset_checks=[

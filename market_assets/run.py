@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, Store
 
 _DAGSTER_YAML = """\
-# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry
-# and the invitation to its newsletter.
+# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry,
+# the invitation to its newsletter, and the runs of a backfill: one at a time, for all want the same lock.
 telemetry:
   enabled: false
 nux:
   enabled: false
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - key: dagster/backfill
+        limit: 1
 """
 
 

@@ -3,9 +3,9 @@
 Belongs here: everything that knows Dagster's private tables and files. Does not belong here: which runs are purged
 (`retention.py`).
 
-`DagsterInstance.delete_run` takes a run with all of its events, the newest materialization of a partition too; it leaves
-the evaluations of the run's checks behind and, on SQLite, an emptied file. What it lacks is here and nowhere else
-(decision 18).
+`DagsterInstance.delete_run` takes a run with all of its events, the newest materialization of a partition too; it
+leaves the evaluations of the run's checks behind and, on SQLite, an emptied file. What it lacks is here and nowhere
+else (decision 18).
 
 PostgreSQL has one table of events. SQLite has an index, with the events of assets, checks and run statuses, and a file
 for each run with all of its events. The evaluations of checks are rows of their own table.
@@ -102,8 +102,8 @@ class EventStorage:
         storage = instance.event_log_storage
         if not isinstance(storage, SqlEventLogStorage):
             raise RetentionError(
-                f"Dagster keeps its events in a {type(storage).__name__}, and runs can be purged from SQLite, PostgreSQL "
-                "and MySQL only; set RUN_RETENTION_DAYS=0, or `storage:` in dagster.yaml"
+                f"Dagster keeps its events in a {type(storage).__name__}, and runs can be purged from SQL storage "
+                "(SQLite, PostgreSQL, MySQL) only; set RUN_RETENTION_DAYS=0, or `storage:` in dagster.yaml"
             )
         return cls(storage)
 
@@ -114,7 +114,7 @@ class EventStorage:
         newest: the answer keeps rather too much than too little.
         """
         # Dagster's own lock of a SQLite connection is not reentrant.
-        keys = [key.to_string() for key in self._storage.all_asset_keys()]
+        keys = [key.to_string() for key in self._storage.get_asset_keys()]
         events: dict[str, set[EventKey]] = defaultdict(set)
         with self._storage.index_connection() as connection:
             last_event = connection.execute(sa.select(sa.func.max(_EVENTS.id))).scalar_one() or 0
@@ -132,7 +132,7 @@ class EventStorage:
         return Newest(
             {run_id: frozenset(found) for run_id, found in events.items()},
             frozenset(evaluations),
-            frozenset({*events, *evaluations.values(), last_run}),
+            frozenset({*events, *evaluations.values(), *([last_run] if last_run else [])}),
             last_event,
         )
 
@@ -161,7 +161,7 @@ class EventStorage:
                 .group_by(_EVENTS.run_id)
             )
             with self._storage.index_connection() as connection:
-                counts |= {run_id: count for run_id, count in connection.execute(counted)}
+                counts |= {str(run_id): int(count) for run_id, count in connection.execute(counted)}
         return counts
 
     def delete_events(self, run_id: str) -> int:
@@ -234,7 +234,7 @@ class EventStorage:
                 ids = {row for rows in connection.execute(newest) for row in rows if row is not None}
                 for batch in _batches(sorted(ids)):
                     runs = sa.select(_CHECKS.id, _CHECKS.run_id).where(_CHECKS.id.in_(batch))
-                    found |= {row: run_id for row, run_id in connection.execute(runs)}
+                    found |= {int(row): str(run_id) for row, run_id in connection.execute(runs)}
         return found
 
     def _file(self, run_id: str) -> Path | None:

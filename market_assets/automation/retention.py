@@ -1,16 +1,16 @@
 """Run retention: old runs and their events go, and the state of no asset partition and no check changes.
 
-Belongs here: which runs go, in which order, and what is reported of it. Does not belong here: Dagster's tables and files
-(`event_storage.py`), when it happens (`jobs.py`, `schedules.py`).
+Belongs here: which runs go, in which order, and what is reported of it. Does not belong here: Dagster's tables and
+files (`event_storage.py`), when it happens (`purging.py`, `schedules.py`).
 
-A run goes once it has been finished for long enough, unless something that it wrote is still the newest of its kind: the
-materialization (or the attempt at one) of an asset partition, or the evaluation of a check. Such a run stays, thinned out
-to what is the newest and to its own story; it goes when it is superseded.
+A run goes once it ended long enough ago, unless something that it wrote is still the newest of its kind: the
+materialization (or the attempt at one) of an asset partition, or the evaluation of a check. Such a run stays, thinned
+out to what is the newest and to its own story; it goes when it is superseded.
 
-It may be killed anywhere, run twice, and run beside collections. It works run by run, in transactions of at most
-`BATCH_ROWS` rows: first the evaluations, then a run's events, then the run, then what is left without a run. What was not
-reached is found again by the next purge, for the run is still there. A newer run only ever supersedes, so that what was
-planned stays right while ticks go on.
+A purge may be killed anywhere, run twice, and run beside collections. It deletes in transactions of at most
+`BATCH_ROWS` rows: first evaluations, then run by run the events and, after them, the run. What was not reached is found
+again by the next purge, for the run is still there. New runs only ever supersede: what was planned stays right while
+ticks go on.
 """
 
 from __future__ import annotations

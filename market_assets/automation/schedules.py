@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from market_assets.assets.common import ticker_key
-from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, PURGE_JOB, REBUILD_JOB, REPLAY_JOB
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, PRIORITY_TAG, PURGE_JOB, REBUILD_JOB, REPLAY_JOB
 from market_assets.clock import SystemClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
@@ -27,6 +27,8 @@ PURGE_CRON = "40 4 * * *"
 
 #: from the request of a run to its first step: a pod is scheduled, an image pulled
 _START_UP = timedelta(minutes=10)
+#: a backfill's runs, of which there may be many in the queue, have priority 0
+_TICK_TAGS = {KIND_TAG: "tick", PRIORITY_TAG: "10"}
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -64,7 +66,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     def collect_tick(context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]) -> Iterator[dg.RunRequest]:
         now = context.scheduled_execution_time
         today = DayRange.of(now)
-        yield dg.RunRequest(run_key="tick", partition_key=today.first.isoformat(), tags={KIND_TAG: "tick"})
+        yield dg.RunRequest(run_key="tick", partition_key=today.first.isoformat(), tags=_TICK_TAGS)
         missed = uncollected_days(store, now, settings)
         if missed is not None and not _under_way(context, store, settings, "catch_up"):
             yield _range_request(missed, "catch_up")
@@ -110,7 +112,10 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Proves that the rows served yesterday come out of the log again, to the bit.",
     )
+    return [collect_tick, settle, rebuild_stale_features, replay, _purge_schedule(settings)]
 
+
+def _purge_schedule(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         name="purge_runs",
         job_name=PURGE_JOB,
@@ -124,7 +129,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return dg.SkipReason("RUN_RETENTION_DAYS=0: runs are kept for ever")
         return dg.RunRequest()
 
-    return [collect_tick, settle, rebuild_stale_features, replay, purge_runs]
+    return purge_runs
 
 
 def settle_days(now: datetime, settings: Settings) -> DayRange | None:

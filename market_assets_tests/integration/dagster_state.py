@@ -36,7 +36,9 @@ query Assets($days: [String!]!) {
     assetKey { path }
     partitionStats { numPartitions numMaterialized numFailed numMaterializing }
     assetPartitionStatuses { ... on TimePartitionStatuses { ranges { startKey endKey status } } }
-    latestMaterializationByPartition(partitions: $days) { partition runId timestamp stepStats { status } metadataEntries { label } }
+    latestMaterializationByPartition(partitions: $days) {
+      partition runId timestamp stepStats { status startTime endTime } metadataEntries { label }
+    }
     assetMaterializations(limit: 1) { partition runId timestamp }
     assetChecksOrError { ... on AssetChecks { checks {
       name
