@@ -13,6 +13,7 @@ import dagster as dg
 
 from market_assets.assets.registry import build_assets
 from market_assets.automation.jobs import build_jobs
+from market_assets.automation.purging import build_purge_job
 from market_assets.automation.schedules import build_schedules
 from market_assets.automation.sensors import build_sensors
 from market_assets.checks.correlation import build_correlation_check
@@ -48,11 +49,11 @@ def build_definitions(
     """
     settings = settings or Settings.load()
     configure_logging(settings.log_level)
-    partitions = daily_partitions(settings)
     clock = clock or SystemClock()
     with warnings.catch_warnings():
         # BackfillPolicy is marked beta in every release since 1.5; it is what makes a range of days one run.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        partitions = daily_partitions(settings)
         return dg.Definitions(
             assets=build_assets(universe, indicators, partitions, macro=settings.macro_indicators_compat),
             asset_checks=[
@@ -60,7 +61,7 @@ def build_definitions(
                 build_replay_check(universe, indicators, clock),
                 build_correlation_check(universe, settings.high_correlation_threshold, clock),
             ],
-            jobs=build_jobs(),
+            jobs=[*build_jobs(), build_purge_job(settings)],
             schedules=build_schedules(settings),
             sensors=build_sensors(settings, clock),
             resources=build_resources(

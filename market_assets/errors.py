@@ -137,6 +137,10 @@ class CollectionFailedError(MarketAssetsError):
     """No ticker at all could be fetched."""
 
 
+class RetentionError(MarketAssetsError):
+    """Dagster's runs cannot be purged from the storage that it is configured with."""
+
+
 # --- client -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ interval, heals a missed tick by itself, and ten years are 3,650 partitions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,20 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 
 
-def daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+@dataclass(frozen=True, slots=True)
+class Partitioning:
+    """How every asset is partitioned, and how many partitions one run of a backfill takes."""
+
+    definition: dg.DailyPartitionsDefinition
+    backfills: dg.BackfillPolicy
+
+
+def daily_partitions(settings: Settings) -> Partitioning:
     """Return the UTC days from the start date up to and including the day that is running."""
-    return dg.DailyPartitionsDefinition(start_date=settings.collection_start_date.isoformat(), end_offset=1)
+    return Partitioning(
+        dg.DailyPartitionsDefinition(start_date=settings.collection_start_date.isoformat(), end_offset=1),
+        dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.backfill_days_per_run),
+    )
 
 
 def lookback_mapping(days: int) -> dg.TimeWindowPartitionMapping:

@@ -8,12 +8,12 @@ All are made on first use: loading the definitions opens no database and imports
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from market_assets.automation.jobs import KIND_TAG
+from market_assets.automation.jobs import BACKFILL, kind_of
 from market_assets.clock import Clock
 from market_assets.collection.session import CollectionSession, Progress, SourceFactory
 from market_assets.errors import CollectionBusyError
@@ -32,6 +32,8 @@ __all__ = ["Progress", "SourceFactory", "build_resources", "yahoo_source_factory
 _LOG = logging.getLogger(__name__)
 #: between two looks at a lock that another collection holds
 _POLL_SECONDS = 1.0
+#: for how long a backfill that has waited leaves the lock free: whoever else waits looks more than twice meanwhile
+_COURTESY_SECONDS = 2.5
 
 
 def yahoo_source_factory(settings: Settings, clock: Clock) -> SourceFactory:
@@ -84,7 +86,8 @@ def build_resources(
         tags = dict(run.tags) if run is not None else {}
         held: Store = context.resources.store
         require_source(held, settings)
-        lock = _acquire(held, run_id, settings, stop)
+        kind = kind_of(tags)
+        lock = _acquire(held, run_id, settings, stop, lets_others_go_first=kind == BACKFILL)
         try:
 
             def may_go_on() -> None:
@@ -99,7 +102,7 @@ def build_resources(
                 indicators=indicators,
                 clock=clock,
                 run_id=run_id,
-                kind=tags.get(KIND_TAG, "ad_hoc"),
+                kind=kind,
                 progress=progress,
                 may_go_on=may_go_on,
                 has_failed=lambda: _a_step_raised(context.instance, run_id),
@@ -117,8 +120,13 @@ def build_resources(
     return {"store": store_resource, "collection": collection_resource, "io_manager": io_manager}
 
 
-def _acquire(store: Store, run_id: str, settings: Settings, stop: Stop) -> CollectionLease:
+def _acquire(
+    store: Store, run_id: str, settings: Settings, stop: Stop, *, lets_others_go_first: bool
+) -> CollectionLease:
     """Take the collection lock, waiting as long as the settings allow; say so in the log.
+
+    Many runs of a backfill may wait at once. They let others go first, and each new holder starts their wait anew: only
+    one that holds the lock for too long makes them give up.
 
     Raises:
         CollectionBusyError: another collection still holds it.
@@ -126,18 +134,26 @@ def _acquire(store: Store, run_id: str, settings: Settings, stop: Stop) -> Colle
     """
     lock, lease = CollectionLock(store), timedelta(seconds=settings.collection_lease_seconds)
     deadline = time.monotonic() + settings.collection_lock_wait_seconds
-    told = False
+    seen: tuple[str, datetime] | None = None
+    waited = False
     while True:
         stop.check()
+        if waited and lets_others_go_first:
+            held = lock.describe()
+            if held is None:
+                stop.sleep(_COURTESY_SECONDS)
+            elif seen != (held.holder, held.acquired_at):
+                seen = (held.holder, held.acquired_at)
+                deadline = time.monotonic() + settings.collection_lock_wait_seconds
         try:
             return lock.acquire(run_id, lease=lease)
         except CollectionBusyError as busy:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise
-            if not told:
+            if not waited:
                 _LOG.warning("waiting up to %.0f s for another collection: %s", left, busy)
-                told = True
+                waited = True
             stop.sleep(min(_POLL_SECONDS, left))
 
 

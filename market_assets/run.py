@@ -1,4 +1,4 @@
-"""Running the collect job in this process, as the command line does.
+"""Dagster for the command line: the collect job in this process, and the purge of old runs.
 
 Belongs here: the Dagster instance and the call. Does not belong here: what the job does, what is printed.
 """
@@ -16,8 +16,11 @@ from market_assets.errors import SettingsError
 from market_assets.stopping import Stop
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import dagster as dg
 
+    from market_assets.automation.retention import Purged
     from market_assets.clock import Clock
     from market_assets.collection.days import DayRange
     from market_assets.collection.session import Progress
@@ -25,12 +28,17 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, Store
 
 _DAGSTER_YAML = """\
-# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry
-# and the invitation to its newsletter.
+# Written by `market-assets` because DAGSTER_HOME was not set. Everything is Dagster's own default but telemetry,
+# the invitation to its newsletter, and the runs of a backfill: one at a time, for all want the same lock.
 telemetry:
   enabled: false
 nux:
   enabled: false
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - key: dagster/backfill
+        limit: 1
 """
 
 
@@ -123,6 +131,22 @@ def run_collection(
             return RunOutcome(run_id, succeeded=False, record=store.runs.collection(run_id), interrupted=True)
     record = store.runs.collection(run_id)
     return RunOutcome(run_id, result.success, record, first_failure(result.all_events).text, interrupted=stop.requested)
+
+
+def purge_runs(older_than: timedelta, location: str, *, dry_run: bool) -> Purged:
+    """Purge the runs of the code location `location` that ended so long ago; with `dry_run`, tell what would go.
+
+    Raises:
+        RetentionError: Dagster's events are in a storage of an unknown kind.
+        SettingsError: DAGSTER_HOME cannot be used.
+    """
+    from market_assets.automation.retention import plan_purge, preview, purge
+    from market_assets.clock import SystemClock
+
+    with _instance(ensure_dagster_home()) as instance:
+        # Dagster stamps runs by the machine's clock.
+        plan = plan_purge(instance, SystemClock().now() - older_than, location)
+        return preview(instance, plan) if dry_run else purge(instance, plan)
 
 
 def _instance(home: Path) -> dg.DagsterInstance:

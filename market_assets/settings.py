@@ -142,6 +142,20 @@ class Settings(BaseSettings):
         120.0, ge=5.0, le=3600.0, description="Seconds after which a collection that died loses the collection lock."
     )
 
+    run_retention_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="Days that Dagster's runs and their events are kept; a nightly job purges older ones, but never "
+        "the newest materialization or check evaluation of an asset partition. 0: for ever.",
+    )
+    backfill_days_per_run: int = Field(
+        60,
+        ge=1,
+        le=3660,
+        description="UTC days that one run of a backfill collects, at most. Ticks get their turn between two runs.",
+    )
+
     alert_urls: SecretStr | None = Field(
         None,
         description="Whom alerts are posted to: Apprise URLs (Slack, e-mail, Telegram, webhooks and a hundred more), "

@@ -39,6 +39,7 @@ _GROUPS = (
     ("The source", "", "yfinance_request_delay"),
     ("The database", _DATABASES, "database_url"),
     ("One collection at a time", "", "collection_lock_wait_seconds"),
+    ("Dagster's runs", "", "run_retention_days"),
     ("Alerts", _ALERTS, "alert_urls"),
     ("The HTTP API", "", "database_read_url"),
 )

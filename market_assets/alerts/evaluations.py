@@ -31,8 +31,10 @@ NOTHING_FETCHED = "nothing_fetched"
 HISTORY_KINDS = frozenset({"settle", "catch_up", REFILL, "backfill", "rebuild"})
 #: the nightly proof, which is about yesterday
 REPLAY_KIND = "replay"
+#: the nightly purge of Dagster's old runs
+PURGE_KIND = "purge"
 #: kinds whose failure as a whole is told. A refill's is not: it is tried again, and its holes stand in the ledger
-UNATTENDED_KINDS = frozenset({"tick", "catch_up", "settle", "rebuild", REPLAY_KIND})
+UNATTENDED_KINDS = frozenset({"tick", "catch_up", "settle", "rebuild", REPLAY_KIND, PURGE_KIND})
 
 
 class Severity(StrEnum):

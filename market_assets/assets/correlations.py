@@ -20,7 +20,7 @@ from market_assets.collection.correlated import documented_beside_measured, high
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.correlations import CORRELATION_LOOKBACK_DAYS
-from market_assets.partitions import days_of, lookback_mapping
+from market_assets.partitions import Partitioning, days_of, lookback_mapping
 from market_assets.pictures import markdown_table
 from market_assets.universe import Universe
 
@@ -35,7 +35,7 @@ _COLUMNS = (
 )
 
 
-def build_correlations_asset(universe: Universe, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_correlations_asset(universe: Universe, partitions: Partitioning) -> dg.AssetsDefinition:
     """Return `crypto_correlations`: measured values, never the documented ones."""
 
     def compute(context: dg.OpExecutionContext, collection: CollectionSession) -> Iterator[dg.Output[ScopedWrite]]:

@@ -20,12 +20,12 @@ from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.columns import VIX_FEAR_INDEX, feature_columns
 from market_assets.indicators import Indicator
-from market_assets.partitions import days_of
+from market_assets.partitions import Partitioning, days_of
 from market_assets.universe import Universe
 
 
 def build_crypto_asset(
-    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str]
+    universe: Universe, indicators: Sequence[Indicator], partitions: Partitioning
 ) -> dg.AssetsDefinition:
     """Return `crypto_ml_features_materialized`, kept up to date partition by partition."""
     columns = [
@@ -53,8 +53,8 @@ def build_crypto_asset(
         metadata={**column_schema(columns), "dagster/table_name": "crypto_ml_features_materialized"},
         # Both go on whatever ticker failed, so plain dependencies do.
         deps=[dg.AssetDep(FEATURES_KEY), dg.AssetDep(CORRELATIONS_KEY)],
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
     )
     def crypto_ml_features_materialized(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]

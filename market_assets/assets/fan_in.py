@@ -15,6 +15,7 @@ from market_assets.assets.common import OWNERS, TICK_KEY
 from market_assets.checks.results import CheckEvent
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
+from market_assets.partitions import Partitioning
 
 Yielded = dg.Output[ScopedWrite] | CheckEvent
 Compute = Callable[[dg.OpExecutionContext, CollectionSession], Iterator[Yielded]]
@@ -26,7 +27,7 @@ def fan_in_asset(
     description: str,
     metadata: Mapping[str, Any],
     upstream: Mapping[dg.AssetKey, dg.PartitionMapping],
-    partitions: dg.PartitionsDefinition[str],
+    partitions: Partitioning,
     compute: Compute,
     checks: Sequence[dg.AssetCheckSpec] = (),
 ) -> dg.AssetsDefinition:
@@ -61,8 +62,8 @@ def fan_in_asset(
             "__".join(source.path): dg.AssetIn(key=source, dagster_type=dg.Nothing, partition_mapping=mapping)
             for source, mapping in {TICK_KEY: dg.TimeWindowPartitionMapping(), **upstream}.items()
         },
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
         check_specs=checks,
     )
     def _graph(**sources: Any) -> Any:  # noqa: ANN401 - what Dagster composes with has no public type

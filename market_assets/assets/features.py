@@ -24,12 +24,12 @@ from market_assets.collection.session import CollectionSession
 from market_assets.columns import core_columns, feature_columns
 from market_assets.features import FEATURE_LOOKBACK_DAYS
 from market_assets.indicators import Indicator
-from market_assets.partitions import days_of, lookback_mapping
+from market_assets.partitions import Partitioning, days_of, lookback_mapping
 from market_assets.pictures import sparkline
 from market_assets.universe import Universe
 
 
-def build_tick_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_tick_asset(partitions: Partitioning) -> dg.AssetsDefinition:
     """Return the asset that always succeeds: what stands for "a collection ran for this day".
 
     Dagster skips a step only when all sources of its fan-in are missing. With this source the feature row is written,
@@ -42,8 +42,8 @@ def build_tick_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefin
         description="A collection ran for this day: its kind, its clock and its source.",
         kinds={"python"},
         owners=OWNERS,
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
         io_manager_key="io_manager",
     )
     def tick(context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]) -> dg.Output[None]:
@@ -62,7 +62,7 @@ def build_tick_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefin
 
 
 def build_features_asset(
-    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str]
+    universe: Universe, indicators: Sequence[Indicator], partitions: Partitioning
 ) -> dg.AssetsDefinition:
     """Return `ml_features`: a graph asset over one op whose fan-in survives any missing ticker or indicator."""
     columns = feature_columns(universe, indicators)

@@ -14,7 +14,7 @@ from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
 from market_assets.indicators import Indicator
 from market_assets.metrics import TickerLog
-from market_assets.partitions import days_of, lookback_mapping
+from market_assets.partitions import Partitioning, days_of, lookback_mapping
 from market_assets.pictures import sparkline
 
 _COLUMNS = (
@@ -26,7 +26,7 @@ _COLUMNS = (
 )
 
 
-def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_indicator_asset(indicator: Indicator, partitions: Partitioning) -> dg.AssetsDefinition:
     """Return the asset of `indicator`; it loads the look-back of its tickers through the IO manager."""
     low, high = indicator.plausible
     mapping = lookback_mapping(indicator.lookback_days)
@@ -50,8 +50,8 @@ def build_indicator_asset(indicator: Indicator, partitions: dg.PartitionsDefinit
             "plausible_range": f"{low:g} to {high:g}",
         },
         ins={name: dg.AssetIn(key=ticker_key(name), partition_mapping=mapping) for name in indicator.inputs},
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
         check_specs=indicator_check_specs(key),
     )
     def _indicator(

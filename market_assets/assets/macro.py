@@ -8,7 +8,7 @@ import dagster as dg
 from market_assets.assets.common import FEATURES_KEY, MACRO_KEY, OWNERS, Metadata, column_schema, preview
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
-from market_assets.partitions import days_of
+from market_assets.partitions import Partitioning, days_of
 
 _COLUMNS = (
     ("indicator_name", "string", "the feature's column in capitals, e.g. ML_QQQ_PRICE"),
@@ -19,7 +19,7 @@ _COLUMNS = (
 )
 
 
-def build_macro_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_macro_asset(partitions: Partitioning) -> dg.AssetsDefinition:
     """Return `ml_macro_indicators`; a part of the graph only where MACRO_INDICATORS_COMPAT asks for it."""
 
     @dg.asset(
@@ -30,8 +30,8 @@ def build_macro_asset(partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefi
         owners=OWNERS,
         metadata={**column_schema(_COLUMNS), "dagster/table_name": "ml_macro_indicators"},
         deps=[dg.AssetDep(FEATURES_KEY)],
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
     )
     def ml_macro_indicators(
         context: dg.AssetExecutionContext, collection: dg.ResourceParam[CollectionSession]

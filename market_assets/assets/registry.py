@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from market_assets.indicators import Indicator
+    from market_assets.partitions import Partitioning
     from market_assets.universe import Universe
 
 
 def build_assets(
-    universe: Universe, indicators: Sequence[Indicator], partitions: dg.PartitionsDefinition[str], *, macro: bool
+    universe: Universe, indicators: Sequence[Indicator], partitions: Partitioning, *, macro: bool
 ) -> list[dg.AssetsDefinition]:
     """Return the assets of the graph: tickers, indicators, the feature row and what stands on it.
 

@@ -16,7 +16,7 @@ from market_assets.collection.coverage import GAPS
 from market_assets.collection.outcome import TickerOutcome
 from market_assets.collection.session import CollectionSession
 from market_assets.collection.write import ScopedWrite
-from market_assets.partitions import days_of
+from market_assets.partitions import Partitioning, days_of
 from market_assets.pictures import sparkline
 from market_assets.universe import Ticker
 
@@ -40,7 +40,7 @@ _COLUMNS = (
 )
 
 
-def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def build_ticker_asset(ticker: Ticker, partitions: Partitioning) -> dg.AssetsDefinition:
     """Return the asset of `ticker`.
 
     A ticker whose fetch fails yields no output, only its checks, of which `bars_were_fetched` has failed: the UI must
@@ -64,8 +64,8 @@ def build_ticker_asset(ticker: Ticker, partitions: dg.PartitionsDefinition[str])
             "venue": ticker.venue,
             "unit": ticker.unit,
         },
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=partitions.definition,
+        backfill_policy=partitions.backfills,
         output_required=False,
         # A queue of runs that limits this pool by run lets one run at a time ask the source.
         pool=YAHOO_POOL,

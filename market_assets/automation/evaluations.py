@@ -22,7 +22,7 @@ from market_assets.alerts.evaluations import (
     text_of,
 )
 from market_assets.automation.failures import Failure, first_failure
-from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB, REPLAY_JOB
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, PURGE_JOB, REBUILD_JOB, REPLAY_JOB, kind_of
 from market_assets.collection.days import DayRange
 from market_assets.partitions import PARTITION_TAG, RANGE_START_TAG, days_of_tags
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from market_assets.store import CollectionRecord, Store
 
-_JOBS = frozenset({COLLECT_JOB, REBUILD_JOB, REPLAY_JOB})
+_JOBS = frozenset({COLLECT_JOB, REBUILD_JOB, REPLAY_JOB, PURGE_JOB})
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 
@@ -95,7 +95,9 @@ def _began(record: dg.RunRecord, logged: CollectionRecord | None, now: datetime)
 
 
 def _kind_of(run: dg.DagsterRun) -> str:
-    return run.tags.get(KIND_TAG, REPLAY_KIND if run.job_name == REPLAY_JOB else "ad_hoc")
+    if run.job_name == REPLAY_JOB and KIND_TAG not in run.tags:
+        return REPLAY_KIND
+    return kind_of(run.tags)
 
 
 def evaluation_of(found: dg.AssetCheckEvaluation) -> Evaluation:

@@ -5,12 +5,22 @@ Belongs here: job definitions and the tags that say why a run was started. Does 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from market_assets.checks.replayed import REPLAY_CHECK_KEY
 
-#: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart; absent: ad_hoc
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: tag that says why a run was started: tick, catch_up, settle, rebuild, backfill, quickstart, purge; absent: ad_hoc
 KIND_TAG = "market_assets/kind"
+#: tag of the runs of a backfill that was launched in Dagster's UI
+BACKFILL_TAG = "dagster/backfill"
+BACKFILL = "backfill"
+#: tag by which the queue of runs lets ticks pass a backfill
+PRIORITY_TAG = "dagster/priority"
 #: tag by which a person accepts that a source withdrew more than a fifth of a closed day
 ACCEPT_DELETIONS_TAG = "market_assets/accept_deletions"
 
@@ -20,6 +30,12 @@ _RETRY = {"dagster/retry_strategy": "ALL_STEPS"}
 COLLECT_JOB = "collect"
 REBUILD_JOB = "rebuild_features"
 REPLAY_JOB = "replay"
+PURGE_JOB = "purge_runs"
+
+
+def kind_of(tags: Mapping[str, str]) -> str:
+    """Return why a run with these tags was started."""
+    return tags.get(KIND_TAG, BACKFILL if BACKFILL_TAG in tags else "ad_hoc")
 
 
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:

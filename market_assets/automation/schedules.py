@@ -1,4 +1,4 @@
-"""The schedules: ticks, the nightly settle run, the nightly rebuild of what revisions made stale, the nightly replay.
+"""The schedules: ticks, the nightly settle, rebuild (of what revisions made stale), replay and purge (of old runs).
 
 Belongs here: cron lines and the days each evaluation asks for. Does not belong here: the runs themselves.
 """
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from market_assets.assets.common import ticker_key
-from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, REBUILD_JOB, REPLAY_JOB
+from market_assets.automation.jobs import COLLECT_JOB, KIND_TAG, PRIORITY_TAG, PURGE_JOB, REBUILD_JOB, REPLAY_JOB
 from market_assets.clock import SystemClock
 from market_assets.collection.catch_up import uncollected_days
 from market_assets.collection.days import ONE_DAY, DayRange
@@ -22,11 +22,15 @@ from market_assets.store import CollectionLock, Store
 SETTLE_CRON = "10 2 * * *"
 REBUILD_CRON = "40 2 * * *"
 REPLAY_CRON = "25 3 * * *"
+#: between two ticks, when the other nightly runs have ended
+PURGE_CRON = "40 4 * * *"
 
 #: in a queue of runs a tick goes before backfills
 _TICK_TAGS = {KIND_TAG: "tick", "dagster/priority": "10"}
 #: from the request of a run to its first step: a pod is scheduled, an image pulled
 _START_UP = timedelta(minutes=10)
+#: a backfill's runs, of which there may be many in the queue, have priority 0
+_TICK_TAGS = {KIND_TAG: "tick", PRIORITY_TAG: "10"}
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -48,7 +52,7 @@ def tick_cron(interval_minutes: int, settle_minutes: int) -> str:
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """Return the four schedules; all run by default."""
+    """Return the five schedules; all run by default."""
 
     @dg.schedule(
         name="collect_tick",
@@ -110,7 +114,24 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Proves that the rows served yesterday come out of the log again, to the bit.",
     )
-    return [collect_tick, settle, rebuild_stale_features, replay]
+    return [collect_tick, settle, rebuild_stale_features, replay, _purge_schedule(settings)]
+
+
+def _purge_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name="purge_runs",
+        job_name=PURGE_JOB,
+        cron_schedule=PURGE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Purges Dagster's runs and events that are older than {settings.run_retention_days} days.",
+    )
+    def purge_runs() -> dg.RunRequest | dg.SkipReason:
+        if settings.run_retention_days == 0:
+            return dg.SkipReason("RUN_RETENTION_DAYS=0: runs are kept for ever")
+        return dg.RunRequest()
+
+    return purge_runs
 
 
 def settle_days(now: datetime, settings: Settings) -> DayRange | None:

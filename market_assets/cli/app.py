@@ -338,6 +338,28 @@ def watch(
 
 
 @_command("Operate")
+def purge(
+    older_than: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--older-than", min=1, metavar="DAYS", help="Keep runs for so many days. Default: the setting."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    location: Annotated[
+        str, typer.Option("--location", metavar="NAME", help="The code location whose runs go.")
+    ] = "market_assets",
+) -> None:
+    """Purge Dagster's old runs and their events.
+
+    Never the newest materialization nor the newest check evaluation of an asset partition: what Dagster's UI says of
+    partitions stays as it is. May be interrupted, run twice, and run while collections go on. The job purge_runs does
+    the same every night (RUN_RETENTION_DAYS).
+    """
+    from market_assets.cli.purge import purge as run
+
+    run(older_than, location, dry_run=dry_run)
+
+
+@_command("Operate")
 def migrate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing unless it fails.")] = False,
 ) -> None:

@@ -5,6 +5,7 @@ Belongs here: what a person sees of a collection. Does not belong here: the coll
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -29,17 +30,37 @@ if TYPE_CHECKING:
     from market_assets.store import CollectionRecord, Store
 
 
+#: whoever waits for the collection lock looks every second
+_BETWEEN_RUNS_SECONDS = 2.5
+
+
 def collect(start: date | None, end: date | None, accept_deletions: bool) -> int:
     """Collect today or a range of days; return the exit status."""
     settings = load_settings()
     days = _days(settings, SystemClock().now(), start, end)
     store = open_store(settings)
     try:
-        kind = "ad_hoc" if start is None else "backfill"
-        outcome = collect_with_progress(settings, store, days, kind, accept_deletions=accept_deletions)
-        return report(outcome)
+        if start is None:
+            return report(collect_with_progress(settings, store, days, "ad_hoc", accept_deletions=accept_deletions))
+        return _backfill(settings, store, days, accept_deletions=accept_deletions)
     finally:
         store.close()
+
+
+def _backfill(settings: Settings, store: Store, days: DayRange, *, accept_deletions: bool) -> int:
+    """Collect `days` in as many runs as the settings want, the oldest first; end with the first that fails."""
+    runs = days.split(settings.backfill_days_per_run)
+    for number, part in enumerate(runs):
+        if number:
+            # A tick that waits for the lock takes it now.
+            time.sleep(_BETWEEN_RUNS_SECONDS)
+        outcome = collect_with_progress(settings, store, part, "backfill", accept_deletions=accept_deletions)
+        status = report(outcome)
+        if status:
+            if number:
+                tell(f"Days before {part.first} are collected. Go on with --start {part.first}.")
+            return status
+    return 0
 
 
 def collect_with_progress(

@@ -65,6 +65,12 @@ class DayRange:
         """The day before the range."""
         return DayRange(self.first - ONE_DAY, self.first - ONE_DAY)
 
+    def split(self, days: int) -> list[DayRange]:
+        """Return the range as ranges of at most `days` days each, in order."""
+        length = timedelta(days=days)
+        firsts = [self.first + number * length for number in range(-(-len(self) // days))]
+        return [DayRange(first, min(first + length - ONE_DAY, self.last)) for first in firsts]
+
     def widened(self, days_before: int) -> DayRange:
         """Return the range with `days_before` more days in front."""
         return DayRange(self.first - timedelta(days=days_before), self.last)
