@@ -40,7 +40,7 @@ INPUTS_BY_INDICATOR = {
 }
 TICKER_KEYS = {f"ticker/{name}" for names in TICKERS_BY_GROUP.values() for name in names}
 INDICATOR_KEYS = {f"indicator/{name}" for name in INPUTS_BY_INDICATOR}
-JOBS = ("collect", "rebuild_features", "replay")
+JOBS = ("collect", "rebuild_features", "replay", "purge_runs")
 SAME_DAY = dg.TimeWindowPartitionMapping()
 LATER_KEYS = {"tick", "ml_features", "crypto_correlations", "crypto_ml_features_materialized"}
 
@@ -121,9 +121,11 @@ def test_a_partition_is_a_utc_day_and_today_is_one() -> None:
         assert (partitions.timezone, partitions.end_offset, partitions.hour_offset) == ("UTC", 1, 0)
 
 
-def test_a_range_of_days_is_one_run_for_every_asset() -> None:
+def test_a_run_of_a_backfill_takes_so_many_days_of_every_asset() -> None:
     for one in graph().get_all_asset_keys():
-        assert graph().get(one).backfill_policy == dg.BackfillPolicy.single_run(), one
+        assert graph().get(one).backfill_policy == dg.BackfillPolicy.multi_run(60), one
+    few = build_definitions(settings=Settings.load(backfill_days_per_run=7)).resolve_asset_graph()
+    assert {few.get(one).backfill_policy for one in few.get_all_asset_keys()} == {dg.BackfillPolicy.multi_run(7)}
 
 
 def test_every_asset_says_what_it_is_and_whose() -> None:
@@ -178,7 +180,7 @@ def test_jobs_select_everything_and_everything_derived() -> None:
     selected = {name: {"/".join(one.path) for one in job.asset_layer.selected_asset_keys} for name, job in jobs.items()}
     assert selected["collect"] == TICKER_KEYS | INDICATOR_KEYS | LATER_KEYS
     assert selected["rebuild_features"] == INDICATOR_KEYS | LATER_KEYS
-    assert selected["replay"] == set()
+    assert selected["replay"] == selected["purge_runs"] == set()
 
 
 def test_steps_run_in_one_process() -> None:
@@ -210,6 +212,7 @@ def test_schedules_run_by_default_in_utc() -> None:
         "settle": ("10 2 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "collect"),
         "rebuild_stale_features": ("40 2 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "rebuild_features"),
         "replay": ("25 3 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "replay"),
+        "purge_runs": ("40 4 * * *", "UTC", dg.DefaultScheduleStatus.RUNNING, "purge_runs"),
     }
 
 

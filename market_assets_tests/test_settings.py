@@ -49,6 +49,9 @@ def test_an_interval_off_the_list_is_refused_with_field_value_and_the_list(monke
         ("CRYPTO_PRICES_COLUMNS", "price=x; drop table prices"),
         ("CRYPTO_PRICES_COLUMNS", "price=x,"),
         ("COLLECTION_START_DATE", "yesterday"),
+        ("RUN_RETENTION_DAYS", "-1"),
+        ("RUN_RETENTION_DAYS", "a month"),
+        ("BACKFILL_DAYS_PER_RUN", "0"),
     ],
 )
 def test_a_bad_value_is_refused_naming_the_field(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -12,7 +12,9 @@ from market_assets.cli.app import app
 if TYPE_CHECKING:
     from market_assets_tests.cli.conftest import Run
 
-COMMANDS = ["quickstart", "collect", "features", "correlations", "status", "doctor", "watch", "migrate", "simulate"]
+COMMANDS = [
+    "quickstart", "collect", "features", "correlations", "status", "doctor", "watch", "purge", "migrate", "simulate",
+]  # fmt: skip
 
 
 def test_the_help_names_every_command_and_the_exit_status(run: Run) -> None:

@@ -19,6 +19,14 @@ def test_a_range_counts_both_ends() -> None:
     assert days.end == at("2026-03-02")
 
 
+def test_a_range_is_split_from_its_first_day_on_and_nothing_is_lost() -> None:
+    days = DayRange(date(2026, 2, 25), date(2026, 3, 3))
+    parts = days.split(3)
+    assert [(one.first.day, one.last.day) for one in parts] == [(25, 27), (28, 2), (3, 3)]
+    assert [day for one in parts for day in one] == list(days)
+    assert days.split(7) == days.split(400) == [days]
+
+
 def test_a_reversed_range_is_refused() -> None:
     with pytest.raises(ValueError, match="swap them"):
         DayRange(date(2026, 3, 1), date(2026, 2, 28))

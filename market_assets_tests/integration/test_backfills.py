@@ -14,9 +14,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
-from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 
 from market_assets.automation.jobs import BACKFILL_TAG
@@ -51,7 +51,7 @@ def daemon(home: Path) -> Iterator[WorkspaceProcessContext]:
     origin = LoadableTargetOrigin(
         executable_path=sys.executable, module_name=dagster_state.__name__, attribute="location"
     )
-    target = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(origin))
+    target = InProcessWorkspaceLoadTarget([InProcessCodeLocationOrigin(origin)])
     with dg.DagsterInstance.from_config(str(home)) as instance, warnings.catch_warnings():
         # of Dagster, about what it asks of its own schedules
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -174,7 +174,7 @@ def test_the_ui_materializes_a_day_and_a_range_of_days(tmp_path: Path) -> None:
 
     assert {
         one["name"]: one["scheduleState"]["status"] for one in seen["schedulesOrError"]["results"]
-    } == dict.fromkeys(("collect_tick", "settle", "rebuild_stale_features", "replay"), "RUNNING")
+    } == dict.fromkeys(("collect_tick", "settle", "rebuild_stale_features", "replay", "purge_runs"), "RUNNING")
     nodes = {"/".join(node["assetKey"]["path"]): node for node in seen["assetNodes"]}
     assert nodes["ticker/SLV"]["groupName"] == "commodities"
     assert set(nodes["ticker/SLV"]["kinds"]) == {"yfinance", "table"}

@@ -13,10 +13,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import pytest
+import sqlalchemy as sa
+import typer
 
+from market_assets.automation.jobs import PURGE_JOB
 from market_assets.automation.retention import plan_purge, preview, purge
+from market_assets.cli.purge import purge as by_hand
 from market_assets.clock import ManualClock
+from market_assets.definitions import build_definitions
+from market_assets.settings import Settings
 from market_assets.sources.simulator import Fault, FaultKind, SimulatorServer
 from market_assets_tests.databases import POSTGRESQL, SQLITE, database_copy, permanent_database
 from market_assets_tests.fakes import Collector
@@ -25,8 +32,6 @@ from market_assets_tests.integration.dagster_state import RUN, UNIVERSE, ask, in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import dagster as dg
 
 pytestmark = pytest.mark.integration
 
@@ -147,6 +152,7 @@ def test_the_ui_shows_the_same_after_a_purge(history: History, tmp_path: Path) -
         assert (again.runs, again.thinned, again.events, again.evaluations) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("history", [SQLITE], indirect=True)
 def test_deleting_every_old_run_would_show(history: History, tmp_path: Path) -> None:
     """What the purge is for, and that the test above can fail."""
     with history.copy(tmp_path) as (instance, _):
@@ -157,6 +163,7 @@ def test_deleting_every_old_run_would_show(history: History, tmp_path: Path) -> 
         assert shown(instance, DAYS) != before
 
 
+@pytest.mark.parametrize("history", [SQLITE], indirect=True)
 def test_what_is_superseded_goes_the_next_time(history: History, tmp_path: Path) -> None:
     with history.copy(tmp_path) as (instance, home):
         purge(instance, plan_purge(instance, history.before, None))
@@ -176,14 +183,19 @@ def test_what_is_superseded_goes_the_next_time(history: History, tmp_path: Path)
         assert done.runs == 3
         assert {run.run_id for run in instance.get_runs()} == {settled, history.runs["friday 2"]}
         assert shown(instance, DAYS) == before
-        if history.kind == SQLITE:
-            assert set(run_files(home)) == {settled, history.runs["friday 2"]}
+        assert set(run_files(home)) == {settled, history.runs["friday 2"]}
 
 
-@pytest.mark.parametrize("killed", ["after two evaluations", "before a run is deleted", "after a run was deleted"])
+@pytest.mark.parametrize(
+    ("history", "killed"),
+    [
+        (SQLITE, "after two evaluations"),
+        (SQLITE, "after a run was deleted"),
+        (POSTGRESQL, "before a run is deleted"),
+    ],
+    indirect=["history"],
+)
 def test_a_purge_that_is_killed_is_finished_by_the_next(history: History, tmp_path: Path, killed: str) -> None:
-    if history.kind == POSTGRESQL and killed != "before a run is deleted":
-        pytest.skip("the storage makes no difference there")
     with history.copy(tmp_path) as (instance, home):
         before = shown(instance, DAYS)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -244,6 +256,7 @@ with dg.DagsterInstance.from_config(home) as instance:
 """
 
 
+@pytest.mark.parametrize("history", [SQLITE], indirect=True)
 def test_a_purge_stops_when_its_time_is_up(history: History, tmp_path: Path) -> None:
     with history.copy(tmp_path) as (instance, _):
         before = shown(instance, DAYS)
@@ -258,6 +271,57 @@ def test_a_purge_stops_when_its_time_is_up(history: History, tmp_path: Path) -> 
         assert (done.runs, done.left) == (1, runs_left - 1)
         assert "2 runs are left" in str(done)
         assert shown(instance, DAYS) == before
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def theirs() -> None:
+    """A job of another code location on the same instance."""
+    dg.op(name="their_op")(lambda: None)()
+
+
+@pytest.mark.parametrize("history", [SQLITE], indirect=True)
+def test_by_hand_and_by_the_job_only_old_runs_of_ours_go(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with history.copy(tmp_path) as (instance, home):
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        foreign = theirs.execute_in_process(instance=instance).run_id
+        old = {run_id for name, run_id in history.runs.items() if name != "friday 2"}
+        _age(instance, {*old, foreign}, days=31)
+        before = shown(instance, DAYS)
+
+        by_hand(None, "market_assets", dry_run=True)
+
+        assert "Would go: 3 runs" in capsys.readouterr().out
+        assert instance.get_runs_count() == len(history.runs) + 1
+        by_hand(40, "market_assets", dry_run=False)
+        assert "Purged 0 runs" in capsys.readouterr().out
+        monkeypatch.setenv("RUN_RETENTION_DAYS", "0")
+        with pytest.raises(typer.BadParameter, match="RUN_RETENTION_DAYS=0"):
+            by_hand(None, "market_assets", dry_run=False)
+
+        def the_job(**settings: Any) -> None:
+            definitions = build_definitions(settings=Settings.load(**settings), universe=UNIVERSE)
+            assert definitions.resolve_job_def(PURGE_JOB).execute_in_process(instance=instance).success
+
+        the_job(run_retention_days=0)
+        assert {run.run_id for run in instance.get_runs()} >= {*history.runs.values(), foreign}
+        the_job(run_retention_days=30)
+
+        gone = {history.runs[name] for name in ("wednesday 1", "wednesday 2", "friday 1")}
+        left = {run.run_id for run in instance.get_runs(dg.RunsFilter(run_ids=[*history.runs.values(), foreign]))}
+        assert left == {*history.runs.values(), foreign} - gone
+        assert shown(instance, DAYS) == before
+
+
+def _age(instance: dg.DagsterInstance, runs: set[str], *, days: int) -> None:
+    """Let the runs have ended so many days ago."""
+    storage: Any = instance.run_storage
+    then = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
+    with storage.connect() as connection:
+        for run_id in runs:
+            statement = sa.text("UPDATE runs SET update_timestamp = :then WHERE run_id = :run_id")
+            connection.execute(statement, {"then": then.strftime("%Y-%m-%d %H:%M:%S.%f"), "run_id": run_id})
 
 
 def _statuses(state: dict[str, Any]) -> set[str]:
