@@ -193,7 +193,7 @@ def test_what_asks_the_source_is_in_one_pool_and_nothing_else_is() -> None:
         name: {pool for node in definitions().resolve_job_def(name).graph.node_defs for pool in node.pools}
         for name in JOBS
     }
-    assert pools == {"collect": {"yahoo"}, "rebuild_features": set(), "replay": set()}
+    assert pools == {"collect": {"yahoo"}, "rebuild_features": set(), "replay": set(), "purge_runs": set()}
 
 
 def test_a_run_that_is_lost_is_started_again_as_a_whole() -> None:
