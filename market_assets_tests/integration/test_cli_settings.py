@@ -185,6 +185,16 @@ def test_the_api_reads_a_replica_and_asks_dagster_as_often_as_is_set(program: Pr
         assert (refused.status_code, "DAGSTER_GRAPHQL_URL=http://127.0.0.1:1/graphql" in refused.text) == (502, True)
 
 
+def test_runs_are_kept_as_long_as_is_set(program: Program) -> None:
+    """RUN_RETENTION_DAYS."""
+    kept = program.run("purge", "--dry-run", RUN_RETENTION_DAYS="400")
+    assert kept.status == 0, kept.err
+    assert "400 days ago" in kept.err
+    forever = program.run("purge", "--dry-run", RUN_RETENTION_DAYS="0")
+    assert forever.status == 2
+    assert "RUN_RETENTION_DAYS=0 keeps runs for ever" in " ".join(forever.err.replace("│", " ").split())
+
+
 def test_the_target_and_the_threshold_decide_what_is_healthy_and_what_is_highly_correlated(program: Program) -> None:
     """ML_FEATURE_COUNT_TARGET, HIGH_CORRELATION_THRESHOLD."""
     low = program.run("status", "--json", ML_FEATURE_COUNT_TARGET="1", HIGH_CORRELATION_THRESHOLD="0.01")
@@ -206,20 +216,24 @@ definitions = build_definitions(settings=settings)
 print({one.name: one.cron_schedule for one in definitions.schedules}["collect_tick"])
 print(definitions.resolve_job_def("collect").partitions_def.get_first_partition_key())
 print(len(settle_days(datetime(2026, 3, 2, tzinfo=timezone.utc), settings)))
+features = next(one for one in definitions.assets if "ml_features" in str(one.keys))
+print(features.backfill_policy.max_partitions_per_run)
 """
 
 
 def test_the_schedule_the_partitions_and_the_settle_run_follow_the_settings(program: Program) -> None:
-    """COLLECTION_INTERVAL_MINUTES, SETTLE_MINUTES, SETTLE_DAYS, COLLECTION_START_DATE."""
-    assert program.python(_LOCATION).split("\n") == ["1,31 * * * *", "2017-01-01", "10", ""]
+    """COLLECTION_INTERVAL_MINUTES, SETTLE_MINUTES, SETTLE_DAYS, COLLECTION_START_DATE, BACKFILL_DAYS_PER_RUN."""
+    usual = Settings.load().backfill_days_per_run
+    assert program.python(_LOCATION).split("\n") == ["1,31 * * * *", "2017-01-01", "10", str(usual), ""]
     changed = program.python(
         _LOCATION,
         COLLECTION_INTERVAL_MINUTES="360",
         SETTLE_MINUTES="20",
         SETTLE_DAYS="3",
         COLLECTION_START_DATE="2024-05-06",
+        BACKFILL_DAYS_PER_RUN="7",
     )
-    assert changed.split("\n") == ["20 0,6,12,18 * * *", "2024-05-06", "3", ""]
+    assert changed.split("\n") == ["20 0,6,12,18 * * *", "2024-05-06", "3", "7", ""]
     refused = program.run("collect", "--start", "2024-05-05", COLLECTION_START_DATE="2024-05-06")
     assert refused.status == 2
     assert "2024-05-05 lies before COLLECTION_START_DATE" in " ".join(refused.err.replace("│", " ").split())
