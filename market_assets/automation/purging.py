@@ -9,7 +9,6 @@ import dagster as dg
 
 from market_assets.alerts.evaluations import PURGE_KIND
 from market_assets.automation.jobs import KIND_TAG, PURGE_JOB
-from market_assets.automation.retention import plan_purge, purge, time_limit
 from market_assets.clock import SystemClock
 from market_assets.settings import Settings
 
@@ -28,6 +27,9 @@ def build_purge_job(settings: Settings) -> dg.JobDefinition:
         if settings.run_retention_days == 0:
             context.log.info("RUN_RETENTION_DAYS=0: runs are kept for ever")
             return
+        # Its storage brings Alembic along, which no other run needs.
+        from market_assets.automation.retention import plan_purge, purge, time_limit  # noqa: PLC0415
+
         # Dagster stamps runs by the machine's clock.
         before = SystemClock().now() - timedelta(days=settings.run_retention_days)
         origin = context.run.remote_job_origin
