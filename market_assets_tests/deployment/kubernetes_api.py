@@ -93,7 +93,9 @@ class KubernetesApi:
 
     def output(self, name: str) -> str:
         """Return what the process of a Job has printed."""
-        return (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+        log = self._directory / f"{name}.log"
+        # A Job is recorded before its process is started.
+        return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
     def kill(self, name: str) -> None:
         """Kill the process of a Job, as a node that is lost does."""

@@ -26,7 +26,7 @@ from market_assets.definitions import build_definitions
 from market_assets.settings import Settings
 from market_assets.sources.simulator import Fault, FaultKind, SimulatorServer
 from market_assets_tests.databases import POSTGRESQL, SQLITE, database_copy, permanent_database
-from market_assets_tests.fakes import Collector
+from market_assets_tests.fakes import Collector, indicators_of
 from market_assets_tests.integration.conftest import FIRST_TICK
 from market_assets_tests.integration.dagster_state import RUN, UNIVERSE, ask, instance_at, rows, run_files, shown
 
@@ -301,7 +301,8 @@ def test_by_hand_and_by_the_job_only_old_runs_of_ours_go(
             by_hand(None, "market_assets", dry_run=False)
 
         def the_job(**settings: Any) -> None:
-            definitions = build_definitions(settings=Settings.load(**settings), universe=UNIVERSE)
+            loaded = Settings.load(**settings)
+            definitions = build_definitions(settings=loaded, universe=UNIVERSE, indicators=indicators_of(UNIVERSE))
             assert definitions.resolve_job_def(PURGE_JOB).execute_in_process(instance=instance).success
 
         the_job(run_retention_days=0)
