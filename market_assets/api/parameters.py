@@ -43,7 +43,12 @@ class Asked(BaseModel):
     @classmethod
     def of(cls, request: Request) -> Self:
         """Return the parameters of a request; raise RequestValidationError for those that cannot be used."""
-        found: Self = _parsed(cls, request.scope["query_string"])
+        return cls.read(request.scope["query_string"])
+
+    @classmethod
+    def read(cls, query: bytes) -> Self:
+        """Return the parameters of a query string; raise as `of`."""
+        found: Self = _parsed(cls, query)
         return found
 
     @classmethod

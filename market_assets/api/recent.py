@@ -38,11 +38,17 @@ class Recent(Generic[_Question, _Answer]):
         self._size = size
         self._kept: OrderedDict[_Question, _Kept[_Answer]] = OrderedDict()
 
+    def fresh(self, question: _Question) -> _Answer | None:
+        """Return the answer if it was asked for within `seconds`; None: nothing is known."""
+        kept = self._kept.get(question)
+        return kept.answer if kept is not None and time.monotonic() < kept.until else None
+
     async def get(self, question: _Question) -> _Answer:
         """Return the answer, at most `seconds` old; raise what asking raises."""
+        answer = self.fresh(question)
+        if answer is not None:
+            return answer
         kept = self._kept.get(question)
-        if kept is not None and kept.answer is not None and time.monotonic() < kept.until:
-            return kept.answer
         if kept is None:
             kept = self._kept[question] = _Kept(asyncio.Lock())
             while len(self._kept) > self._size:
