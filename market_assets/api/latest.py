@@ -2,8 +2,8 @@
 
 Belongs here: the document, and keeping it for a moment. Does not belong here: reading a row (`reading.py`).
 
-The database is asked once a second at most for each question, however many ask it; what it does not answer is an error,
-never an old row.
+An answer is a second old at most, and the database is asked twice a second at most for each question, however many ask
+it; what it does not answer is an error, never an old row.
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ Belongs here: keeping, and asking once. Does not belong here: answers.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+_LOG = logging.getLogger(__name__)
 _Question = TypeVar("_Question", bound=Hashable)
 _Answer = TypeVar("_Answer")
 
@@ -23,6 +25,8 @@ class _Kept(Generic[_Answer]):
     asking: asyncio.Lock
     answer: _Answer | None = None
     until: float = 0.0
+    #: from when on it is asked again beside the answers, so that nobody waits at its end
+    renewed_from: float = 0.0
 
 
 class Recent(Generic[_Question, _Answer]):
@@ -37,11 +41,31 @@ class Recent(Generic[_Question, _Answer]):
         self._seconds = seconds
         self._size = size
         self._kept: OrderedDict[_Question, _Kept[_Answer]] = OrderedDict()
+        self._renewing: set[asyncio.Task[None]] = set()
 
     def fresh(self, question: _Question) -> _Answer | None:
-        """Return the answer if it was asked for within `seconds`; None: nothing is known."""
+        """Return the answer if it is at most `seconds` old; None: it is not known. For the event loop's thread."""
         kept = self._kept.get(question)
-        return kept.answer if kept is not None and time.monotonic() < kept.until else None
+        now = time.monotonic()
+        if kept is None or now >= kept.until:
+            return None
+        if now >= kept.renewed_from and not kept.asking.locked():
+            kept.renewed_from = kept.until
+            task = asyncio.get_running_loop().create_task(self._renew(question, kept))
+            self._renewing.add(task)
+            task.add_done_callback(self._renewing.discard)
+        return kept.answer
+
+    async def _renew(self, question: _Question, kept: _Kept[_Answer]) -> None:
+        async with kept.asking:
+            try:
+                self._keep(kept, await self._ask(question))
+            except Exception as error:  # noqa: BLE001 - whoever asks once its time is over is told
+                _LOG.warning("an answer could not be renewed: %s: %s", type(error).__name__, error)
+
+    def _keep(self, kept: _Kept[_Answer], answer: _Answer) -> None:
+        now = time.monotonic()
+        kept.answer, kept.until, kept.renewed_from = answer, now + self._seconds, now + self._seconds / 2
 
     async def get(self, question: _Question) -> _Answer:
         """Return the answer, at most `seconds` old; raise what asking raises."""
@@ -57,6 +81,7 @@ class Recent(Generic[_Question, _Answer]):
             # Whoever waited finds what the one before has asked.
             if kept.answer is None or time.monotonic() >= kept.until:
                 kept.answer = None
-                kept.answer = await self._ask(question)
-                kept.until = time.monotonic() + self._seconds
+                self._keep(kept, await self._ask(question))
+            if kept.answer is None:
+                raise RuntimeError("an answer was asked for and is not there")
             return kept.answer
