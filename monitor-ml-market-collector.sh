@@ -158,7 +158,9 @@ for pod, labels in sorted(pods, key=lambda one: one[0]["metadata"]["name"]):
             if at and instant(at) >= since:
                 memory = ": out of memory, raise its limit" if reason == "OOMKilled" else ""
                 problems.append(f"pod {name}: {reason} at {at}{memory}")
-    if not once and status.get("phase") != "Succeeded":
+    if pod["metadata"].get("deletionTimestamp"):
+        words.append("ending")  # its successor is judged
+    elif not once and status.get("phase") != "Succeeded":
         conditions = {one["type"]: one["status"] for one in status.get("conditions") or []}
         if conditions.get("Ready") != "True":
             words.append("not ready")

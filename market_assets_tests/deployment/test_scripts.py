@@ -368,6 +368,16 @@ def test_a_secret_key_that_is_missing_is_said_as_kubernetes_says_it(cluster: Clu
     assert "PROBLEM pod run-3: CreateContainerConfigError: couldn't find key mysql-password" in done.stdout
 
 
+def test_a_pod_that_makes_way_for_its_successor_is_no_problem(cluster: Cluster) -> None:
+    leaving = pod("ml-market-collector-0", phase="Pending", app="ml-market-collector")
+    cluster.answers["pods"].append(leaving)
+    assert cluster.run(MONITOR).returncode == 1
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-30T15:40:00Z"
+    done = cluster.run(MONITOR)
+    assert done.returncode == 0, done.stdout
+    assert "ml-market-collector-0: Pending, ending" in done.stdout
+
+
 def test_a_daemon_that_is_not_there_is_a_problem(cluster: Cluster) -> None:
     del cluster.answers["pods"][1]
     done = cluster.run(MONITOR)
