@@ -121,7 +121,7 @@ def step_collect() -> None:
         collected(run_id)
     created, first = instant_of(run_pods()[run_id]), sql("select unix_timestamp(min(known_from)) from market_bars")
     measured["Job created to first bar stored, s"] = round(float(first[0][0]) - created.timestamp(), 1)
-    row = api("status")["latest_row"]
+    row = wait_for("the feature row", lambda: api("status")["latest_row"], 60)
     assert row["target_met"], row
     wait_for("a monitor that says healthy", lambda: monitor()[0] == 0, 120)
 
@@ -314,12 +314,14 @@ def main(names: list[str]) -> int:
     if (STATE / "kubeconfig").exists():
         use(str(STATE / "kubeconfig"))
     with Usage() as usage:
-        for name in names or list(STEPS):
-            say(f"== {name}")
-            STEPS[name]()
-    measured["peaks"] = usage.peaks()
-    (ROOT / "cluster.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(measured, indent=1))
+        try:
+            for name in names or list(STEPS):
+                say(f"== {name}")
+                STEPS[name]()
+        finally:
+            measured["peaks"] = usage.peaks()
+            (ROOT / "cluster.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+            print(json.dumps(measured, indent=1))
     return 0
 
 
